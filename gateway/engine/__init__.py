@@ -1,0 +1,1 @@
+"""Engines: what runs the model. `base.py` is the contract; `embedded/` runs in this process."""

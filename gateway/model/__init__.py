@@ -1,0 +1,1 @@
+"""The base model on disk: where it comes from, its cache and its fingerprint."""

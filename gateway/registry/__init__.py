@@ -1,0 +1,1 @@
+"""The registry: immutable adapters with manifest, eval report and initial state, on disk."""

@@ -1,0 +1,109 @@
+"""Events: everything that changes routing, as values, and their JSON form in the log.
+
+An event's sequence number is the revision. Events are self-contained: a fold never has to look
+anything up outside the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from gateway.routing.table import AdapterRef, Route
+
+InFlight = Literal["finish", "restart"]
+
+
+class EventKind(StrEnum):
+    TABLE_APPLIED = "table_applied"
+    ROUTE_DISABLED = "route_disabled"
+    ROUTE_ENABLED = "route_enabled"
+    ROUTE_PINNED = "route_pinned"
+    ROUTE_RESUMED = "route_resumed"
+    ADAPTER_APPROVED = "adapter_approved"
+    ADAPTER_REVOKED = "adapter_revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class TableApplied:
+    """routes.yaml (or a PUT table) accepted whole: all routes, by workflow name."""
+
+    routes: tuple[Route, ...]  # sorted by workflow
+    source: str  # file name or "api"
+    digest: str  # sha256 hex of the text that was applied
+    kind: Literal[EventKind.TABLE_APPLIED] = EventKind.TABLE_APPLIED
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDisabled:
+    workflow: str
+    in_flight: InFlight = "finish"
+    kind: Literal[EventKind.ROUTE_DISABLED] = EventKind.ROUTE_DISABLED
+
+
+@dataclass(frozen=True, slots=True)
+class RouteEnabled:
+    workflow: str
+    kind: Literal[EventKind.ROUTE_ENABLED] = EventKind.ROUTE_ENABLED
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePinned:
+    workflow: str
+    to_revision: int
+    route: Route
+    in_flight: InFlight = "finish"
+    kind: Literal[EventKind.ROUTE_PINNED] = EventKind.ROUTE_PINNED
+
+
+@dataclass(frozen=True, slots=True)
+class RouteResumed:
+    workflow: str
+    kind: Literal[EventKind.ROUTE_RESUMED] = EventKind.ROUTE_RESUMED
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterApproved:
+    ref: AdapterRef
+    digest: str
+    kind: Literal[EventKind.ADAPTER_APPROVED] = EventKind.ADAPTER_APPROVED
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRevoked:
+    ref: AdapterRef
+    digest: str
+    kind: Literal[EventKind.ADAPTER_REVOKED] = EventKind.ADAPTER_REVOKED
+
+
+Change = (
+    TableApplied
+    | RouteDisabled
+    | RouteEnabled
+    | RoutePinned
+    | RouteResumed
+    | AdapterApproved
+    | AdapterRevoked
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event before the log has numbered it."""
+
+    change: Change
+    actor: str  # who: operator's name, "file", "guard"
+    reason: str  # why, in the actor's words ("" for file edits)
+    at: float  # seconds since the epoch, given by the caller
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An accepted event; `revision` is its sequence number in the log, from 1, never reused."""
+
+    revision: int
+    change: Change
+    actor: str
+    reason: str
+    at: float

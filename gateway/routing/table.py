@@ -1,0 +1,140 @@
+"""The immutable routing table and `resolve()`, the one question every request asks it.
+
+Never does I/O and never changes: a new table is built by the fold (`fold.py`) and swapped in by
+one reference assignment. A request holds the table it was admitted under.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gateway.errors import BadInput
+
+BASE = "base"
+NAME_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+_REF = re.compile(rf"^(?P<name>{NAME_PATTERN})@(?P<version>[A-Za-z0-9][A-Za-z0-9._-]{{0,31}})$")
+
+
+class Reason(StrEnum):
+    """Why a request went where it went (header `x-gateway-reason`)."""
+
+    ROUTE = "route"
+    CANARY = "canary"
+    DISABLED = "disabled"
+    PINNED = "pinned"
+    FALLBACK = "fallback"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AdapterRef:
+    """`name@version`, the human name of an adapter. Its identity is its digest."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def parse(cls, text: str) -> AdapterRef:
+        """Parse `name@version`; raises BadInput naming the expected form."""
+        match = _REF.match(text)
+        if match is None:
+            raise BadInput(
+                f"{text!r} is not an adapter reference; write name@version, "
+                "for example ticket-triage@1"
+            )
+        return cls(match["name"], match["version"])
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a workflow is sent to: an adapter by reference and digest, or the base model."""
+
+    ref: AdapterRef | None = None
+    digest: str | None = None  # sha256 hex of the adapter's content; None exactly for base
+
+    @property
+    def is_base(self) -> bool:
+        return self.ref is None
+
+    def __str__(self) -> str:
+        return BASE if self.ref is None else str(self.ref)
+
+
+BASE_TARGET = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One workflow's entry as its file states it. Digests are resolved when it is accepted."""
+
+    workflow: str
+    target: Target
+    fallback: Target = BASE_TARGET
+    description: str = ""
+    max_tokens: int | None = None  # upper limit on new tokens a client may ask for
+    default_max_tokens: int | None = None  # used where the client names none
+    temperature: float | None = None  # default where the client names none
+    response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """An operator's (or the guard's) switch-off of a workflow: it is served by its fallback."""
+
+    revision: int
+    actor: str
+    reason: str
+    at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A rollback: the workflow keeps `route` as it was at `to_revision`, whatever the file says."""
+
+    revision: int
+    actor: str
+    reason: str
+    at: float
+    to_revision: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """The operator's hand on one workflow, above the file. Disabled wins over pinned."""
+
+    disabled: Disabled | None = None
+    pinned: Pinned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome for one request; what the headers, metrics and the log line tell of it."""
+
+    workflow: str
+    target: Target
+    reason: Reason
+    revision: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """The effective table at one revision: every workflow's decision, ready to hand out.
+
+    `base` is always resolvable, with reason `default`, even where no route names it.
+    """
+
+    revision: int
+    decisions: Mapping[str, Decision]
+
+    def resolve(self, workflow: str) -> Decision | None:
+        """The decision for `workflow`, or None where the table does not know it. O(1)."""
+        return self.decisions.get(workflow)

@@ -1,0 +1,1 @@
+"""Trainer: from a reviewed recipe to a registered adapter with its evals."""
