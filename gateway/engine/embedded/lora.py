@@ -1,0 +1,243 @@
+"""Linear layers that add each row's own low-rank update to one shared base product.
+
+Every `nn.Linear` of the decoder becomes a `LoraLinear`. Layers that read the same input (q, k, v;
+gate, up) share one fused base weight, held once. The update of all adapters of a step is computed
+by batched matrix products over a `LoraPlan`, which the runner makes once a step from the order of
+its tokens; rows on the base model are in no block of the plan and pay nothing.
+
+Method: LoRA (Hu and others, 2021); batching rows of different adapters over one base product as
+in Punica (Chen and others, 2023), here with blocks of equal group size and library `bmm` instead
+of a custom kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gateway.engine.embedded.linear import BaseLinear
+
+
+@dataclass(frozen=True, slots=True)
+class LoraBlock:
+    """`groups` x `per_group` consecutive tokens from `start`; group i uses device slot slots[i]."""
+
+    start: int
+    groups: int
+    per_group: int
+    slots: slice | Tensor  # a slice where the slots are consecutive: a view, no copy
+    rank: int  # the largest rank among the slots
+    layers: int  # bit i set: some slot of the block updates layer i
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPlan:
+    """Which tokens of a step take which adapter. Tokens in no block are the base model's."""
+
+    tokens: int
+    blocks: tuple[LoraBlock, ...] = ()
+
+
+class LoraState:
+    """The step's plan, read by every layer. Written by the engine thread alone, before a step."""
+
+    def __init__(self) -> None:
+        self.plan = LoraPlan(tokens=0)
+
+
+class LoraLinear(nn.Module):
+    """One linear layer's slot tensors, and its part of a shared base product.
+
+    `a` is [slots, max_rank, in], `b` is [slots, max_rank, out]; the scaling is folded into `b`.
+    A slot that does not update this layer, and ranks beyond an adapter's own, hold zeros.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        linear: nn.Linear,
+        slots: int,
+        max_rank: int,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.index = index  # its bit in LoraBlock.layers
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        device = linear.weight.device
+        self.a = torch.zeros(slots, max_rank, linear.in_features, dtype=dtype, device=device)
+        self.b = torch.zeros(slots, max_rank, linear.out_features, dtype=dtype, device=device)
+        self._fused: FusedLinear | None = None
+        self._columns = slice(0, 0)
+
+    def join(self, fused: FusedLinear, columns: slice) -> None:
+        """Take part in `fused`; this layer's outputs are its `columns`."""
+        # Not a registered submodule: the fused product is owned by no single member.
+        object.__setattr__(self, "_fused", fused)
+        self._columns = columns
+
+    @property
+    def base(self) -> BaseLinear:
+        """The fused base product this layer reads its columns from."""
+        assert self._fused is not None
+        return self._fused.base
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self._fused is not None
+        return self._fused.outputs(x)[..., self._columns]
+
+    def add_update(self, y: Tensor, x: Tensor, block: LoraBlock) -> None:
+        """Add `block`'s update to y [tokens, out] in place, from x [tokens, in]."""
+        rank, start = block.rank, block.start
+        stop = start + block.groups * block.per_group
+        rows = x[start:stop]
+        if block.groups == 1 and isinstance(block.slots, slice):
+            slot = block.slots.start
+            shrunk = torch.mm(rows, self.a[slot, :rank].t())  # [tokens, rank]
+            y[start:stop].addmm_(shrunk, self.b[slot, :rank])
+            return
+        a, b = self.a[block.slots, :rank], self.b[block.slots, :rank]  # [groups, rank, in | out]
+        grouped = rows.view(block.groups, block.per_group, self.in_features)
+        shrunk = torch.bmm(grouped, a.transpose(1, 2))  # [groups, per_group, rank]
+        update = torch.bmm(shrunk, b)  # [groups, per_group, out]
+        y[start:stop].add_(update.view(stop - start, self.out_features))
+
+
+class FusedLinear:
+    """One base product for the layers that read the same input, then each layer's updates.
+
+    The layers call in turn with the same tensor; the first call computes for all of them and the
+    last one lets the result go. A call with another tensor computes afresh, so a model that
+    calls them in any order, or only some of them, is still served rightly.
+    """
+
+    def __init__(self, members: Sequence[LoraLinear], base: BaseLinear, state: LoraState) -> None:
+        self._members = tuple(members)
+        self.base = base
+        self._state = state
+        self._input: Tensor | None = None
+        self._output: Tensor | None = None
+        self._calls = 0
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """All members' outputs for x [..., tokens, in], side by side: [..., tokens, sum(out)]."""
+        if self._output is None or self._input is not x:
+            self._input, self._output, self._calls = x, self._compute(x), 0
+        output = self._output
+        self._calls += 1
+        if self._calls >= len(self._members):
+            self._input = self._output = None
+        return output
+
+    def _compute(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])  # [tokens, in]
+        y = self.base(rows)  # [tokens, sum(out)], fresh: safe to change in place
+        plan = self._state.plan
+        if plan.blocks:
+            if rows.shape[0] != plan.tokens:
+                raise RuntimeError(
+                    f"{self._members[0].name} saw {rows.shape[0]} tokens where the step has "
+                    f"{plan.tokens}: this architecture reorders tokens, which adapters cannot follow"
+                )
+            for block in plan.blocks:
+                for member in self._members:
+                    if block.layers >> member.index & 1:
+                        member.add_update(y[:, member._columns], rows, block)
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def plan_blocks(
+    tokens: int,
+    decode_slots: Sequence[int | None],
+    prefill: Sequence[tuple[int, int]],
+    ranks: Sequence[int],
+    layers: Sequence[int],
+    device: torch.device,
+) -> LoraPlan:
+    """The plan of a step.
+
+    `decode_slots`: the slot of each decode token, in the order of `decode_order`. `prefill`:
+    (slot or -1, number of tokens) of each prefill segment after them. `ranks` and `layers` are
+    per slot.
+    """
+    blocks: list[LoraBlock] = []
+    for start, per_group, slots in _uniform_runs(decode_slots):
+        blocks.append(_block(start, per_group, slots, ranks, layers, device))
+    start = len(decode_slots)
+    position = start
+    merged: list[tuple[int, int, int]] = []  # slot, start, tokens
+    for slot, count in prefill:
+        if merged and merged[-1][0] == slot:
+            merged[-1] = (slot, merged[-1][1], merged[-1][2] + count)
+        else:
+            merged.append((slot, position, count))
+        position += count
+    for slot, begin, count in merged:
+        if slot >= 0:
+            blocks.append(_block(begin, count, [slot], ranks, layers, device))
+    return LoraPlan(tokens=tokens, blocks=tuple(blocks))
+
+
+def decode_order(slots: Sequence[int | None]) -> list[int]:
+    """An order of decode rows in which equal-sized groups of one adapter stand together.
+
+    Sorted by (rows of that adapter, slot), base rows last: then each run of groups of one size
+    is one uniform block, a view of the batch without a copy.
+    """
+    counts: dict[int | None, int] = {}
+    for slot in slots:
+        counts[slot] = counts.get(slot, 0) + 1
+    return sorted(
+        range(len(slots)),
+        key=lambda i: (
+            (1, 0, 0) if slots[i] is None else (0, counts[slots[i]], slots[i])  # type: ignore[return-value]
+        ),
+    )
+
+
+def _uniform_runs(slots: Sequence[int | None]) -> list[tuple[int, int, list[int]]]:
+    """(start, tokens per group, slots) of each run of equal-sized groups in decode order."""
+    groups: list[tuple[int, int, int]] = []  # slot, start, count
+    for position, slot in enumerate(slots):
+        if slot is None:
+            continue
+        if groups and groups[-1][0] == slot:
+            groups[-1] = (slot, groups[-1][1], groups[-1][2] + 1)
+        else:
+            groups.append((slot, position, 1))
+    runs: list[tuple[int, int, list[int]]] = []
+    for slot, start, count in groups:
+        if runs and runs[-1][1] == count and runs[-1][0] + count * len(runs[-1][2]) == start:
+            runs[-1][2].append(slot)
+        else:
+            runs.append((start, count, [slot]))
+    return runs
+
+
+def _block(
+    start: int,
+    per_group: int,
+    slots: list[int],
+    ranks: Sequence[int],
+    layers: Sequence[int],
+    device: torch.device,
+) -> LoraBlock:
+    consecutive = slots == list(range(slots[0], slots[0] + len(slots)))
+    mask = 0
+    for slot in slots:
+        mask |= layers[slot]
+    return LoraBlock(
+        start=start,
+        groups=len(slots),
+        per_group=per_group,
+        slots=slice(slots[0], slots[0] + len(slots))
+        if consecutive
+        else torch.tensor(slots, device=device),
+        rank=max(ranks[slot] for slot in slots),
+        layers=mask,
+    )
