@@ -72,6 +72,7 @@ class LoraLinear(nn.Module):
         device = linear.weight.device
         self.a = torch.zeros(slots, max_rank, linear.in_features, dtype=dtype, device=device)
         self.b = torch.zeros(slots, max_rank, linear.out_features, dtype=dtype, device=device)
+        self._views: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
         self._fused: FusedLinear | None = None
         self._columns = slice(0, 0)
 
@@ -91,21 +92,24 @@ class LoraLinear(nn.Module):
         assert self._fused is not None
         return self._fused.outputs(x)[..., self._columns]
 
-    def add_update(self, y: Tensor, x: Tensor, block: LoraBlock) -> None:
-        """Add `block`'s update to y [tokens, out] in place, from x [tokens, in]."""
-        rank, start = block.rank, block.start
-        stop = start + block.groups * block.per_group
-        rows = x[start:stop]
-        if block.groups == 1 and isinstance(block.slots, slice):
-            slot = block.slots.start
-            shrunk = torch.mm(rows, self.a[slot, :rank].t())  # [tokens, rank]
-            y[start:stop].addmm_(shrunk, self.b[slot, :rank])
-            return
-        a, b = self.a[block.slots, :rank], self.b[block.slots, :rank]  # [groups, rank, in | out]
-        grouped = rows.view(block.groups, block.per_group, self.in_features)
-        shrunk = torch.bmm(grouped, a.transpose(1, 2))  # [groups, per_group, rank]
-        update = torch.bmm(shrunk, b)  # [groups, per_group, out]
-        y[start:stop].add_(update.view(stop - start, self.out_features))
+    def factors(self, block: LoraBlock) -> tuple[Tensor, Tensor]:
+        """The block's A [groups, in, rank] and B [groups, rank, out].
+
+        Views of the slot tensors where the slots are consecutive, kept, as making them anew for
+        every layer of every step costs more than a small product does.
+        """
+        if not isinstance(block.slots, slice):
+            return self.a[block.slots, : block.rank].transpose(1, 2), self.b[
+                block.slots, : block.rank
+            ]
+        key = (block.slots.start, block.groups, block.rank)
+        views = self._views.get(key)
+        if views is None:
+            views = self._views[key] = (
+                self.a[block.slots, : block.rank].transpose(1, 2),
+                self.b[block.slots, : block.rank],
+            )
+        return views
 
 
 class FusedLinear:
@@ -118,6 +122,7 @@ class FusedLinear:
 
     def __init__(self, members: Sequence[LoraLinear], base: BaseLinear, state: LoraState) -> None:
         self._members = tuple(members)
+        self._widths = [member.out_features for member in members]
         self.base = base
         self._state = state
         self._input: Tensor | None = None
@@ -145,16 +150,35 @@ class FusedLinear:
                     f"{plan.tokens}: this architecture reorders tokens, which adapters cannot follow"
                 )
             for block in plan.blocks:
-                for member in self._members:
-                    if block.layers >> member.index & 1:
-                        member.add_update(y[:, member._columns], rows, block)
+                self._add_updates(y, rows, block)
         return y.view(*x.shape[:-1], y.shape[-1])
+
+    def _add_updates(self, y: Tensor, x: Tensor, block: LoraBlock) -> None:
+        """Add `block`'s updates to y [tokens, sum(out)] in place, from x [tokens, in]."""
+        tokens = block.groups * block.per_group
+        if tokens < y.shape[0]:
+            x = x[block.start : block.start + tokens]
+            y = y[block.start : block.start + tokens]
+        grouped = x.view(block.groups, block.per_group, x.shape[1])
+        if len(self._members) == 1:
+            member = self._members[0]
+            if block.layers >> member.index & 1:
+                a, b = member.factors(block)
+                y.view(block.groups, block.per_group, y.shape[1]).baddbmm_(
+                    torch.bmm(grouped, a), b
+                )
+            return
+        for member, columns in zip(self._members, y.split(self._widths, dim=1), strict=True):
+            if block.layers >> member.index & 1:
+                a, b = member.factors(block)
+                update = torch.bmm(torch.bmm(grouped, a), b)  # [groups, per_group, out]
+                columns.add_(update.view(tokens, member.out_features))
 
 
 def plan_blocks(
     tokens: int,
     decode_slots: Sequence[int | None],
-    prefill: Sequence[tuple[int, int]],
+    prefill: Sequence[tuple[int | None, int]],
     ranks: Sequence[int],
     layers: Sequence[int],
     device: torch.device,
@@ -162,25 +186,17 @@ def plan_blocks(
     """The plan of a step.
 
     `decode_slots`: the slot of each decode token, in the order of `decode_order`. `prefill`:
-    (slot or -1, number of tokens) of each prefill segment after them. `ranks` and `layers` are
+    (slot, number of tokens) of each prefill segment after them. `ranks` and `layers` are
     per slot.
     """
-    blocks: list[LoraBlock] = []
-    for start, per_group, slots in _uniform_runs(decode_slots):
-        blocks.append(_block(start, per_group, slots, ranks, layers, device))
-    start = len(decode_slots)
-    position = start
-    merged: list[tuple[int, int, int]] = []  # slot, start, tokens
-    for slot, count in prefill:
-        if merged and merged[-1][0] == slot:
-            merged[-1] = (slot, merged[-1][1], merged[-1][2] + count)
-        else:
-            merged.append((slot, position, count))
-        position += count
-    for slot, begin, count in merged:
-        if slot >= 0:
-            blocks.append(_block(begin, count, [slot], ranks, layers, device))
-    return LoraPlan(tokens=tokens, blocks=tuple(blocks))
+    groups = _groups([(slot, 1) for slot in decode_slots]) + _groups(prefill, len(decode_slots))
+    return LoraPlan(
+        tokens=tokens,
+        blocks=tuple(
+            _block(start, per_group, slots, ranks, layers, device)
+            for start, per_group, slots in _uniform_runs(groups)
+        ),
+    )
 
 
 def decode_order(slots: Sequence[int | None]) -> list[int]:
@@ -200,22 +216,40 @@ def decode_order(slots: Sequence[int | None]) -> list[int]:
     )
 
 
-def _uniform_runs(slots: Sequence[int | None]) -> list[tuple[int, int, list[int]]]:
-    """(start, tokens per group, slots) of each run of equal-sized groups in decode order."""
-    groups: list[tuple[int, int, int]] = []  # slot, start, count
-    for position, slot in enumerate(slots):
-        if slot is None:
-            continue
-        if groups and groups[-1][0] == slot:
-            groups[-1] = (slot, groups[-1][1], groups[-1][2] + 1)
-        else:
-            groups.append((slot, position, 1))
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Consecutive tokens of one adapter."""
+
+    slot: int
+    start: int
+    count: int
+
+
+def _groups(parts: Sequence[tuple[int | None, int]], start: int = 0) -> list[_Group]:
+    """Parts (slot, tokens) that stand one after the other from `start`, adjacent ones of one
+    adapter as one group, those of the base model left out."""
+    groups: list[_Group] = []
+    for slot, count in parts:
+        if slot is not None:
+            last = groups[-1] if groups else None
+            if last is not None and last.slot == slot and last.start + last.count == start:
+                groups[-1] = _Group(slot, last.start, last.count + count)
+            else:
+                groups.append(_Group(slot, start, count))
+        start += count
+    return groups
+
+
+def _uniform_runs(groups: Sequence[_Group]) -> list[tuple[int, int, list[int]]]:
+    """(start, tokens per group, slots) of each run of adjacent groups of one size."""
     runs: list[tuple[int, int, list[int]]] = []
-    for slot, start, count in groups:
-        if runs and runs[-1][1] == count and runs[-1][0] + count * len(runs[-1][2]) == start:
-            runs[-1][2].append(slot)
-        else:
-            runs.append((start, count, [slot]))
+    for group in groups:
+        if runs:
+            start, per_group, slots = runs[-1]
+            if per_group == group.count and start + per_group * len(slots) == group.start:
+                slots.append(group.slot)
+                continue
+        runs.append((group.start, group.count, [group.slot]))
     return runs
 
 

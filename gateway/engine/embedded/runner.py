@@ -61,7 +61,7 @@ class Runner:
         self._model.state.plan = plan_blocks(
             len(layout.tokens),
             [row.slot for row in decode],
-            [(-1 if c.row.slot is None else c.row.slot, c.count) for c in prefill],
+            [(c.row.slot, c.count) for c in prefill],
             self._residency.ranks,
             self._residency.layer_masks,
             device,
