@@ -5,6 +5,7 @@ Two folders with the same fingerprint run the same; an adapter records the one i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -19,6 +20,8 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+# How the tokenizer was fetched, not what it is.
+_FETCH_KEYS = {"local_files_only", "name_or_path", "is_local"}
 _CACHE = ".fingerprint.json"
 _BLOCK = 1 << 22
 
@@ -39,21 +42,26 @@ def fingerprint(path: Path) -> str:
     if kept is not None and kept[0] == state:
         return kept[1]
     digest = hashlib.sha256()
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    canonical = {k: v for k, v in config.items() if k not in _VOLATILE}
-    digest.update(json.dumps(canonical, sort_keys=True).encode())
-    for file in files[1:]:
-        if file.exists():
-            digest.update(f"\0{file.name}\0".encode())
+    for file in files:
+        if not file.exists():
+            continue
+        digest.update(f"\0{file.name}\0".encode())
+        if file.name in ("config.json", "tokenizer_config.json"):
+            digest.update(_canonical(file))
+        else:
             with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)
     result = digest.hexdigest()
-    try:
+    with contextlib.suppress(OSError):  # a read-only model folder is hashed anew each time
         (path / _CACHE).write_text(json.dumps([state, result]))
-    except OSError:
-        pass  # a read-only model folder is hashed anew each time
     return result
+
+
+def _canonical(file: Path) -> bytes:
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    kept = {k: v for k, v in settings.items() if k not in _VOLATILE | _FETCH_KEYS}
+    return json.dumps(kept, sort_keys=True).encode()
 
 
 def _read_kept(path: Path) -> tuple[list[list[object]], str] | None:

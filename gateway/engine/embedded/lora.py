@@ -164,9 +164,7 @@ class FusedLinear:
             member = self._members[0]
             if block.layers >> member.index & 1:
                 a, b = member.factors(block)
-                y.view(block.groups, block.per_group, y.shape[1]).baddbmm_(
-                    torch.bmm(grouped, a), b
-                )
+                y.view(block.groups, block.per_group, y.shape[1]).baddbmm_(torch.bmm(grouped, a), b)
             return
         for member, columns in zip(self._members, y.split(self._widths, dim=1), strict=True):
             if block.layers >> member.index & 1:

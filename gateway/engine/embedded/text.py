@@ -1,0 +1,60 @@
+"""The base model's tokenizer and chat template, as the engine's `TextCodec`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+from transformers import AutoTokenizer
+
+from gateway.errors import BadInput
+
+
+class HuggingFaceText:
+    """Tokenizer and template of a model folder. Raises BadInput where it has no fast tokenizer."""
+
+    def __init__(self, path: Path) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
+        if not self.tokenizer.is_fast:
+            raise BadInput(f"{path} has no fast tokenizer (tokenizer.json); convert it once")
+        self.eos_ids = self._eos_ids(path)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text, with the special tokens a bare prompt gets."""
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
+
+    def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Token ids of a conversation, ready for the answer. Raises BadInput (`messages`)."""
+        if self.tokenizer.chat_template is None:
+            raise BadInput("this model has no chat template; use /v1/completions", param="messages")
+        try:
+            # The template writes its own special tokens: encoding must not add them again.
+            text = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, TypeError, KeyError) as error:
+            raise BadInput(f"the chat template refuses it: {error}", param="messages") from None
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of `token_ids`, special tokens left out."""
+        text: str = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _eos_ids(self, path: Path) -> frozenset[int]:
+        """Every token that ends an answer, by tokenizer, config and generation config."""
+        found: set[int] = set()
+        if self.tokenizer.eos_token_id is not None:
+            found.add(self.tokenizer.eos_token_id)
+        for name in ("config.json", "generation_config.json"):
+            if (path / name).is_file():
+                value = json.loads((path / name).read_text(encoding="utf-8")).get("eos_token_id")
+                found.update(value if isinstance(value, list) else [value] if value else [])
+        return frozenset(found)
