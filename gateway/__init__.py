@@ -1,3 +1,3 @@
-"""Model-routing gateway: one base model, many LoRA adapters, each workflow on its approved route."""
+"""Model-routing gateway: one base model, many adapters, each workflow on its approved route."""
 
 __version__ = "0.1.0"

@@ -147,7 +147,7 @@ class FusedLinear:
             if rows.shape[0] != plan.tokens:
                 raise RuntimeError(
                     f"{self._members[0].name} saw {rows.shape[0]} tokens where the step has "
-                    f"{plan.tokens}: this architecture reorders tokens, which adapters cannot follow"
+                    f"{plan.tokens}: adapters cannot follow an architecture that reorders tokens"
                 )
             for block in plan.blocks:
                 self._add_updates(y, rows, block)

@@ -22,7 +22,7 @@ _PAD_ABOVE = 32
 
 @dataclass(frozen=True, slots=True)
 class PromptScores:
-    """Logits of a chunk whose prompt tokens are to be scored: row i predicts token start + i + 1."""
+    """Logits of a chunk whose prompt is to be scored: row i predicts token start + i + 1."""
 
     row: Row
     start: int

@@ -1,0 +1,106 @@
+"""What an operator may ask for, decided on the state alone: a change, or the reason why not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from gateway.errors import NotAllowed, NotFound
+from gateway.registry.values import AdapterState
+from gateway.routing.events import (
+    Event,
+    InFlight,
+    RouteDisabled,
+    RouteEnabled,
+    RoutePinned,
+    RouteResumed,
+)
+from gateway.routing.fold import Published, RoutingState, adapter_state, fold, live_route
+from gateway.routing.table import BASE, Route
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The known name most like `name`, if any is like it."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def require_workflow(state: RoutingState, workflow: str) -> None:
+    """Raises NotFound, naming the nearest workflow there is."""
+    if workflow in state.routes or workflow in state.overrides:
+        return
+    if workflow == BASE:
+        raise NotAllowed("base is always there and has no route to change")
+    near = nearest(workflow, list(state.routes))
+    hint = f"; did you mean {near}?" if near else ""
+    raise NotFound(f"there is no workflow {workflow!r}{hint}", param="workflow", nearest=near)
+
+
+def disable(state: RoutingState, workflow: str, in_flight: InFlight) -> RouteDisabled:
+    """Switch a workflow to its fallback."""
+    require_workflow(state, workflow)
+    hand = state.overrides.get(workflow)
+    if hand is not None and hand.disabled is not None:
+        by = hand.disabled
+        raise NotAllowed(f"{workflow} is disabled already, by {by.actor} at revision {by.revision}")
+    return RouteDisabled(workflow, in_flight)
+
+
+def enable(state: RoutingState, workflow: str) -> RouteEnabled:
+    """Lift a disable."""
+    require_workflow(state, workflow)
+    hand = state.overrides.get(workflow)
+    if hand is None or hand.disabled is None:
+        raise NotAllowed(f"{workflow} is not disabled; there is nothing to enable")
+    return RouteEnabled(workflow)
+
+
+def resume(state: RoutingState, workflow: str) -> RouteResumed:
+    """Lift a rollback's pin, so that the file rules again."""
+    require_workflow(state, workflow)
+    hand = state.overrides.get(workflow)
+    if hand is None or hand.pinned is None:
+        raise NotAllowed(f"{workflow} is not pinned; there is nothing to resume")
+    return RouteResumed(workflow)
+
+
+def rollback(
+    events: Sequence[Event],
+    workflow: str,
+    to_revision: int | None,
+    in_flight: InFlight,
+    published: Published,
+) -> RoutePinned:
+    """Pin a workflow to its route at `to_revision`, by default the newest different one before.
+
+    `events` is the whole log. Raises NotFound for a revision or route that was not there, and
+    NotAllowed where it would change nothing or lead to a revoked adapter.
+    """
+    past: list[tuple[int, Route | None]] = []
+    state = RoutingState()
+    for event in events:
+        state = fold(state, event)
+        past.append((event.revision, live_route(state, workflow)))
+    require_workflow(state, workflow)
+    now = live_route(state, workflow)
+    if to_revision is None:
+        earlier = [(n, r) for n, r in past if r is not None and r != now]
+        if not earlier:
+            raise NotAllowed(f"{workflow} never had another route; there is nothing to go back to")
+        to_revision, route = earlier[-1]
+    else:
+        if not 1 <= to_revision <= state.revision:
+            raise NotFound(f"there is no revision {to_revision}; the newest is {state.revision}")
+        found = past[to_revision - 1][1]
+        if found is None:
+            raise NotFound(f"{workflow} did not exist at revision {to_revision}")
+        route = found
+    if route == now:
+        raise NotAllowed(f"{workflow} is as it was at revision {to_revision} already")
+    digest = route.target.digest
+    if digest and adapter_state(state, digest, published(digest)) is AdapterState.REVOKED:
+        raise NotAllowed(
+            f"{route.target} is revoked; {workflow} cannot go back to it "
+            "(choose another revision with --to, or disable the workflow)"
+        )
+    return RoutePinned(workflow, to_revision, route, in_flight)

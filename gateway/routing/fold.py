@@ -1,0 +1,142 @@
+"""State as a pure fold of the log, and the effective table as a pure view of the state.
+
+No clock, no I/O: history, audit, rollback and catch-up are all this one function over events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from gateway.registry.values import AdapterState
+from gateway.routing.events import (
+    AdapterApproved,
+    AdapterRevoked,
+    Event,
+    RouteDisabled,
+    RouteEnabled,
+    RoutePinned,
+    RouteResumed,
+    TableApplied,
+)
+from gateway.routing.table import (
+    BASE,
+    BASE_TARGET,
+    Decision,
+    Disabled,
+    Override,
+    Pinned,
+    Reason,
+    Route,
+    RoutingTable,
+    Target,
+)
+
+_NOTHING: Mapping[str, Override] = MappingProxyType({})
+
+# What the registry published an adapter as, by digest; the log's verdict lies above it.
+Published = Callable[[str], AdapterState | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingState:
+    """Everything the log says. Mappings are never changed in place."""
+
+    revision: int = 0
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    table_digest: str = ""
+    overrides: Mapping[str, Override] = _NOTHING
+    verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
+
+
+def fold(state: RoutingState, event: Event) -> RoutingState:
+    """The state after `event`. Raises ValueError where the event is not the next one."""
+    if event.revision != state.revision + 1:
+        raise ValueError(f"revision {event.revision} cannot follow {state.revision}")
+    state = replace(state, revision=event.revision)
+    match event.change:
+        case TableApplied(routes=routes, digest=digest):
+            # Overrides stay, also those of workflows that the new table leaves out: an
+            # operator's hand is lifted by an operator alone.
+            return replace(state, routes={r.workflow: r for r in routes}, table_digest=digest)
+        case RouteDisabled(workflow=workflow):
+            hand = Disabled(event.revision, event.actor, event.reason, event.at)
+            return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))
+        case RouteEnabled(workflow=workflow):
+            return _override(state, workflow, replace(_hand(state, workflow), disabled=None))
+        case RoutePinned(workflow=workflow, to_revision=to_revision, route=route):
+            pin = Pinned(event.revision, event.actor, event.reason, event.at, to_revision, route)
+            return _override(state, workflow, replace(_hand(state, workflow), pinned=pin))
+        case RouteResumed(workflow=workflow):
+            return _override(state, workflow, replace(_hand(state, workflow), pinned=None))
+        case AdapterApproved(digest=digest):
+            return replace(state, verdicts={**state.verdicts, digest: AdapterState.APPROVED})
+        case AdapterRevoked(digest=digest):
+            return replace(state, verdicts={**state.verdicts, digest: AdapterState.REVOKED})
+
+
+def fold_all(events: Iterable[Event], state: RoutingState | None = None) -> RoutingState:
+    """Fold `events`, oldest first, onto `state` (the empty state by default)."""
+    result = RoutingState() if state is None else state
+    for event in events:
+        result = fold(result, event)
+    return result
+
+
+def adapter_state(
+    state: RoutingState, digest: str, published: AdapterState | None
+) -> AdapterState | None:
+    """The log's verdict on an adapter, else what the registry published it as."""
+    return state.verdicts.get(digest, published)
+
+
+def effective(state: RoutingState, published: Published = lambda _: None) -> RoutingTable:
+    """The table that requests are resolved against."""
+    decisions = {
+        workflow: decide(state, workflow, route, published)
+        for workflow, route in state.routes.items()
+    }
+    base = Route(workflow=BASE, target=BASE_TARGET)
+    decisions[BASE] = Decision(BASE, BASE_TARGET, Reason.DEFAULT, state.revision, base)
+    return RoutingTable(revision=state.revision, decisions=decisions)
+
+
+def decide(state: RoutingState, workflow: str, file_route: Route, published: Published) -> Decision:
+    """Where `workflow` goes: disabled before pinned before the file; revoked goes to fallback."""
+    hand = _hand(state, workflow)
+    route = hand.pinned.route if hand.pinned is not None else file_route
+    usual = Reason.PINNED if hand.pinned is not None else Reason.ROUTE
+
+    def usable(target: Target) -> bool:
+        if target.digest is None:
+            return True
+        return adapter_state(state, target.digest, published(target.digest)) is not (
+            AdapterState.REVOKED
+        )
+
+    fallback = route.fallback if usable(route.fallback) else BASE_TARGET
+    if hand.disabled is not None:
+        # A fallback to the very adapter that was switched off would be no switch-off.
+        target = BASE_TARGET if fallback == route.target else fallback
+        return Decision(workflow, target, Reason.DISABLED, state.revision, route)
+    if usable(route.target):
+        return Decision(workflow, route.target, usual, state.revision, route)
+    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route)
+
+
+def live_route(state: RoutingState, workflow: str) -> Route | None:
+    """The route in force (the pin's, or the file's), whether disabled or not."""
+    hand = _hand(state, workflow)
+    return hand.pinned.route if hand.pinned is not None else state.routes.get(workflow)
+
+
+def _hand(state: RoutingState, workflow: str) -> Override:
+    return state.overrides.get(workflow, Override())
+
+
+def _override(state: RoutingState, workflow: str, override: Override) -> RoutingState:
+    overrides = {**state.overrides, workflow: override}
+    if override == Override():
+        del overrides[workflow]
+    return replace(state, overrides=overrides)

@@ -1,0 +1,19 @@
+"""The trainer's errors: what is wrong with a recipe or its data, and what to do about it."""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Any failure the trainer explains to its user."""
+
+
+class RecipeError(TrainerError):
+    """A recipe that cannot be used; `field` names the setting."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class DataError(TrainerError):
+    """A data file that cannot be read as rows of messages."""
