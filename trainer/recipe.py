@@ -18,10 +18,10 @@ class _Strict(BaseModel):
 class Lora(_Strict):
     """The low-rank update's shape."""
 
-    rank: int = Field(8, ge=1, le=256)
-    alpha: float = Field(16, gt=0)
+    rank: int = Field(default=8, ge=1, le=256)
+    alpha: float = Field(default=16, gt=0)
     use_rslora: bool = False
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] = (
         "q_proj",
         "k_proj",
@@ -39,7 +39,7 @@ class Data(_Strict):
     train: Path
     test: Path
     anchors: Path
-    anchor_share: float = Field(0.3, ge=0, lt=1)  # of the rows of a batch, on average
+    anchor_share: float = Field(default=0.3, ge=0, lt=1)  # of the rows of a batch, on average
 
 
 class Recipe(_Strict):
@@ -52,10 +52,10 @@ class Recipe(_Strict):
     data: Data
     lora: Lora = Lora()
     steps: int = Field(ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    warmup_steps: int = Field(10, ge=0)
-    max_tokens: int = Field(256, ge=8)  # longer rows are left out, and counted
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup_steps: int = Field(default=10, ge=0)
+    max_tokens: int = Field(default=256, ge=8)  # longer rows are left out, and counted
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int = 1
 

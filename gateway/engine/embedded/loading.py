@@ -124,7 +124,7 @@ def placement(options: EngineOptions) -> tuple[torch.device, torch.dtype]:
 
 
 def _install_lora(model: Any, state: LoraState, options: EngineOptions) -> dict[str, LoraLinear]:
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()
     layers: dict[str, LoraLinear] = {}
     for parent_name, parent in list(model.named_modules()):
         linears = {

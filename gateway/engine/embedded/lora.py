@@ -166,7 +166,7 @@ class FusedLinear:
                 a, b = member.factors(block)
                 y.view(block.groups, block.per_group, y.shape[1]).baddbmm_(torch.bmm(grouped, a), b)
             return
-        for member, columns in zip(self._members, y.split(self._widths, dim=1), strict=True):
+        for member, columns in zip(self._members, torch.split(y, self._widths, dim=1), strict=True):
             if block.layers >> member.index & 1:
                 a, b = member.factors(block)
                 update = torch.bmm(torch.bmm(grouped, a), b)  # [groups, per_group, out]
@@ -208,9 +208,7 @@ def decode_order(slots: Sequence[int | None]) -> list[int]:
         counts[slot] = counts.get(slot, 0) + 1
     return sorted(
         range(len(slots)),
-        key=lambda i: (
-            (1, 0, 0) if slots[i] is None else (0, counts[slots[i]], slots[i])  # type: ignore[return-value]
-        ),
+        key=lambda i: (1, 0, 0) if slots[i] is None else (0, counts[slots[i]], slots[i]),
     )
 
 

@@ -1,0 +1,1 @@
+"""routes.yaml: what people edit and review. Parsed with positions, validated whole."""

@@ -1,0 +1,201 @@
+"""YAML text to typed entries, every fault with its line, column and field. No I/O."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from gateway.errors import BadInput, Problem, TableRejected
+from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
+
+_NAME = re.compile(f"^{NAME_PATTERN}$")
+_TOP = ("version", "workflows")
+_ENTRY: Mapping[str, tuple[type, ...]] = {
+    "target": (str,),
+    "fallback": (str,),
+    "description": (str,),
+    "max_tokens": (int,),
+    "default_max_tokens": (int,),
+    "temperature": (int, float),
+    "response_schema": (dict,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One workflow as written. References are parsed, not looked up; None is the base model."""
+
+    workflow: str
+    target: AdapterRef | None
+    fallback: AdapterRef | None
+    description: str
+    max_tokens: int | None
+    default_max_tokens: int | None
+    temperature: float | None
+    response_schema: Mapping[str, Any] | None
+    places: Mapping[str, Place] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesFile:
+    entries: tuple[Entry, ...]
+    file: str
+
+
+def parse(text: str, file: str) -> RoutesFile:
+    """The routes that `text` states. Raises TableRejected with all problems found."""
+    return _Parser(file).parse(text)
+
+
+class _Parser:
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._problems: list[Problem] = []
+
+    def parse(self, text: str) -> RoutesFile:
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise TableRejected(
+                [Problem(f"not YAML: {error.problem}", "", self._file, line, column)]
+            ) from None
+        except yaml.YAMLError as error:
+            raise TableRejected([Problem(f"not YAML: {error}", "", self._file, 1, 1)]) from None
+        if not isinstance(root, yaml.MappingNode):
+            raise TableRejected(
+                [Problem("the file must hold version and workflows", "", self._file, 1, 1)]
+            )
+        top = self._mapping(root, "", _TOP)
+        version = top.get("version")
+        if version is None or self._value(version[1]) != 1:
+            node = root if version is None else version[1]
+            self._fault(node, "version", "must be 1, the only version there is")
+        entries: list[Entry] = []
+        workflows = top.get("workflows")
+        if workflows is None:
+            self._fault(root, "workflows", "is missing; name at least one workflow")
+        elif not isinstance(workflows[1], yaml.MappingNode) or not workflows[1].value:
+            self._fault(workflows[1], "workflows", "must map workflow names to routes")
+        else:
+            for name, (key, node) in self._mapping(workflows[1], "workflows", None).items():
+                entry = self._entry(name, key, node)
+                if entry is not None:
+                    entries.append(entry)
+        if self._problems:
+            raise TableRejected(self._problems)
+        return RoutesFile(tuple(sorted(entries, key=lambda e: e.workflow)), self._file)
+
+    def _entry(self, name: str, key: yaml.Node, node: yaml.Node) -> Entry | None:
+        path = f"workflows.{name}"
+        before = len(self._problems)
+        if name == BASE or not _NAME.match(name):
+            self._fault(
+                key,
+                path,
+                "base is always there; choose another name"
+                if name == BASE
+                else "use lower-case letters, digits, '.', '_' and '-', at most 64 characters",
+            )
+        if not isinstance(node, yaml.MappingNode):
+            self._fault(node, path, "must be a mapping with at least target")
+            return None
+        fields = self._mapping(node, path, tuple(_ENTRY))
+        values: dict[str, Any] = {}
+        for field_name, (_, value_node) in fields.items():
+            value = self._value(value_node)
+            kinds = _ENTRY[field_name]
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                wanted = "a number" if float in kinds else f"a {_KIND_NAMES[kinds[0]]}"
+                self._fault(value_node, f"{path}.{field_name}", f"must be {wanted}")
+            else:
+                values[field_name] = value
+                self._check_range(field_name, value, value_node, path)
+        if "target" not in fields:
+            self._fault(
+                node, f"{path}.target", "is missing; name an adapter (name@version) or base"
+            )
+        refs: dict[str, AdapterRef | None] = {}
+        for field_name in ("target", "fallback"):
+            text = values.get(field_name, BASE)
+            try:
+                refs[field_name] = None if text == BASE else AdapterRef.parse(text)
+            except BadInput as error:
+                self._fault(fields[field_name][1], f"{path}.{field_name}", error.message)
+        limit, default = values.get("max_tokens"), values.get("default_max_tokens")
+        if limit is not None and default is not None and default > limit:
+            self._fault(
+                fields["default_max_tokens"][1],
+                f"{path}.default_max_tokens",
+                f"is {default}, over this workflow's max_tokens of {limit}",
+            )
+        if len(self._problems) > before:
+            return None
+        return Entry(
+            workflow=name,
+            target=refs["target"],
+            fallback=refs["fallback"],
+            description=values.get("description", ""),
+            max_tokens=limit,
+            default_max_tokens=default,
+            temperature=values.get("temperature"),
+            response_schema=values.get("response_schema"),
+            places={k: _place(n) for k, (_, n) in fields.items()} | {"": _place(key)},
+        )
+
+    def _check_range(self, name: str, value: Any, node: yaml.Node, path: str) -> None:
+        if name.endswith("max_tokens") and value < 1:
+            self._fault(node, f"{path}.{name}", f"is {value}; it must be 1 or more")
+        if name == "temperature" and not 0 <= value <= 2:
+            self._fault(node, f"{path}.{name}", f"is {value}; it must be from 0 to 2")
+
+    def _mapping(
+        self, node: yaml.MappingNode, path: str, known: tuple[str, ...] | None
+    ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Keys with their nodes; unknown and repeated keys are problems."""
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            at = f"{path}.{name}" if path else name
+            if known is not None and name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                self._fault(key, at, f"is no setting here; {hint}")
+            elif name in found:
+                first = found[name][0].start_mark.line + 1
+                self._fault(key, at, f"stands twice, first on line {first}")
+            else:
+                found[name] = (key, value)
+        return found
+
+    def _value(self, node: yaml.Node) -> Any:
+        loader = yaml.SafeLoader("")
+        try:
+            return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        except yaml.YAMLError:
+            return None
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+
+    def _fault(self, node: yaml.Node, path: str, message: str) -> None:
+        place = _place(node)
+        self._problems.append(Problem(message, path, self._file, place.line, place.column))
+
+
+_KIND_NAMES: Mapping[type, str] = {str: "text", int: "whole number", dict: "mapping"}
+
+
+def _place(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
