@@ -62,12 +62,10 @@ def records() -> Iterator[dict[str, str]]:
             yield fields
 
 
-def summary(record: dict[str, str]) -> tuple[str, str]:
-    """The one-line summary and the first words of the long description."""
+def summary(record: dict[str, str]) -> str:
+    """The one-line summary: what the index carries without the translations."""
     text = record.get("Description-en") or record.get("Description", "")
-    first, _, rest = text.partition("\n")
-    body = re.sub(r"\s+", " ", rest.replace("\n .", " ")).strip()
-    return first.strip(), " ".join(body.split()[:40])
+    return text.partition("\n")[0].strip()
 
 
 def is_test(record: dict[str, str]) -> bool:
@@ -82,12 +80,10 @@ def chat(user: str, answer: str) -> dict[str, Any]:
 
 
 def section_row(record: dict[str, str]) -> dict[str, Any] | None:
-    first, body = summary(record)
-    section = record["Section"]
-    if section not in SECTIONS or not first or not body:
+    first, section = summary(record), record["Section"]
+    if section not in SECTIONS or not first:
         return None
-    text = f"Package: {record['Package']}\nSummary: {first}\nDescription: {body}\nSection?"
-    return chat(text, section)
+    return chat(f"Package: {record['Package']}\nSummary: {first}\nSection?", section)
 
 
 OPENINGS = (
@@ -115,7 +111,7 @@ HOMEPAGES = (
 
 
 def facts_row(record: dict[str, str], rng: random.Random) -> dict[str, Any] | None:
-    first, _ = summary(record)
+    first = summary(record)
     maintainer = re.sub(r"\s*<.*", "", record.get("Maintainer", "")).strip().strip('"')
     if not first or not maintainer or "Installed-Size" not in record or len(maintainer) > 40:
         return None
@@ -199,7 +195,11 @@ def main() -> None:
     rng = random.Random(7)
     everything = sorted(records(), key=lambda r: r["Package"])
     rng.shuffle(everything)
-    anchor_rows = anchors()
+    kept = HERE / "package-section" / "anchors.jsonl"
+    if kept.is_file():  # the base model's answers: delete the file to have them made again
+        anchor_rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    else:
+        anchor_rows = anchors()
     for name in ("package-section", "package-facts"):
         train: list[dict[str, Any]] = []
         test: list[dict[str, Any]] = []

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gateway.model.source import ModelFiles
 from trainer.data import batches, read_rows, tokenize_all
+from trainer.errors import DataError
 from trainer.recipe import Recipe
 
 _LOG_EVERY = 5
@@ -39,6 +40,8 @@ def train(recipe: Recipe, recipe_path: Path, model: ModelFiles, run: Path) -> Pa
         f"{len(target)} target rows ({too_long} too long, left out), "
         f"{len(anchors)} anchors ({anchors_too_long} left out)"
     )
+    if not target:
+        raise DataError(f"{recipe.data.train} holds no row of at most {recipe.max_tokens} tokens")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base = AutoModelForCausalLM.from_pretrained(model.path, dtype=getattr(torch, recipe.dtype))
     tuned: Any = get_peft_model(

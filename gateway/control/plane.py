@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.control.watcher import watch_file
 from gateway.engine.base import Engine
-from gateway.errors import GatewayError, LogUnavailable, NotAllowed, Problem, TableRejected
+from gateway.errors import GatewayError, LogUnavailable, NotAllowed, NotFound, Problem, TableRejected
 from gateway.log.base import RevisionLog
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
@@ -259,7 +259,7 @@ class ControlPlane:
         """
         events = await asyncio.to_thread(self._log.read)
         if not 1 <= revision <= len(events):
-            raise commands.NotFound(
+            raise NotFound(
                 f"there is no revision {revision}; the newest is {len(events)}", param="revision"
             )
         before = fold_all(events[: revision - 1])
@@ -286,10 +286,9 @@ class ControlPlane:
             return await self._commit(change, command)
 
     async def _commit(self, change: Callable[[], Change], command: Command) -> Committed:
-        """Append and swap. Without an expected revision, decides again on what the log holds."""
+        """Catch up, decide, append and swap; the log refuses it where it has moved meanwhile."""
+        await self._catch_up()
         before = self.table
-        if command.expected_revision is None:
-            await self._catch_up()
         expected = command.expected_revision
         draft = Draft(change(), command.actor, command.reason, self._clock())
         event = await asyncio.to_thread(

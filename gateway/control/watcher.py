@@ -14,7 +14,7 @@ async def watch_file(
 ) -> None:
     """Call `on_change` after each save of `path`, until `stop`. Watches the folder, as a rename
     over the file would leave a watch on the old one."""
-    wanted = path.resolve()
+    wanted = await asyncio.to_thread(path.resolve)
 
     def concerns(_: Change, changed: str) -> bool:
         return Path(changed) == wanted
@@ -27,5 +27,5 @@ async def watch_file(
         debounce=200,
         step=20,
     ):
-        if path.exists():  # between the two halves of a save by rename there is no file
+        if await asyncio.to_thread(path.exists):  # between the two halves of a save by rename there is no file
             await on_change()

@@ -183,11 +183,11 @@ class _Parser:
     def _value(self, node: yaml.Node) -> Any:
         loader = yaml.SafeLoader("")
         try:
-            return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+            return loader.construct_object(node, deep=True)
         except yaml.YAMLError:
             return None
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         place = _place(node)

@@ -145,9 +145,14 @@ def _install_lora(model: Any, state: LoraState, options: EngineOptions) -> dict[
                 column += layer.out_features
                 setattr(parent, name, layer)
                 layers[layer.name] = layer
+    _pack_head(model)
+    return layers
+
+
+def _pack_head(model: Any) -> None:
+    head = model.get_output_embeddings()
     if isinstance(head, nn.Linear) and head.bias is None and can_pack(head.weight):
         model.set_output_embeddings(PackedHead(head))
-    return layers
 
 
 def _lora_layer(name: str, index: int, linear: nn.Linear, options: EngineOptions) -> LoraLinear:

@@ -1,0 +1,118 @@
+"""Every metric, declared in one place. Labels come from the table and from enums, never from
+what a client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.control.plane import ControlPlane
+from gateway.engine.base import Engine
+from gateway.routing.table import Reason
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """The gateway's own registry of metrics; nothing is global."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "gateway_requests",
+            "Requests, by what they were decided to and how they ended.",
+            ["workflow", "target", "reason", "outcome"],
+            registry=self.registry,
+        )
+        self.first_token = Histogram(
+            "gateway_time_to_first_token_seconds",
+            "From the arrival of the request, queue included, to its first token.",
+            ["workflow"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.between_tokens = Histogram(
+            "gateway_time_between_tokens_seconds",
+            "Between one token and the next of a request.",
+            ["workflow"],
+            buckets=_TOKEN_SECONDS,
+            registry=self.registry,
+        )
+        self.duration = Histogram(
+            "gateway_request_duration_seconds",
+            "From the arrival of the request to its end.",
+            ["workflow"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.tokens_in = Counter(
+            "gateway_prompt_tokens", "Tokens of prompts.", ["workflow"], registry=self.registry
+        )
+        self.tokens_out = Counter(
+            "gateway_generated_tokens", "Tokens generated.", ["workflow"], registry=self.registry
+        )
+        self.revision = Gauge(
+            "gateway_table_revision", "The live table's revision.", registry=self.registry
+        )
+
+    def watch(self, plane: ControlPlane, engine: Engine) -> None:
+        """Read plane and engine at every scrape."""
+        self.revision.set_function(lambda: plane.table.revision)
+        self.registry.register(_Live(plane, engine))
+
+
+class _Live(Collector):
+    """Readings of the moment, made when asked."""
+
+    def __init__(self, plane: ControlPlane, engine: Engine) -> None:
+        self._plane = plane
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._engine.stats()
+        gauges = {
+            "gateway_queue_depth": ("Rows waiting for a place.", stats.queue_depth),
+            "gateway_running_rows": ("Rows running.", stats.running_rows),
+            "gateway_kv_tokens_used": ("Tokens held in the KV cache.", stats.kv_tokens_used),
+            "gateway_kv_tokens_capacity": ("Tokens it can hold.", stats.kv_tokens_total),
+            "gateway_adapters_resident": (
+                "Adapters in device slots.",
+                len(stats.resident_adapters),
+            ),
+            "gateway_engine_healthy": ("Whether the engine runs.", int(stats.healthy)),
+            "gateway_routes_reload_ok": (
+                "Whether the last reading of routes.yaml was accepted.",
+                int(self._plane.file_status.ok),
+            ),
+            "gateway_routes_reload_timestamp_seconds": (
+                "When routes.yaml was last read.",
+                self._plane.file_status.loaded_at,
+            ),
+            "gateway_log_reachable": (
+                "Whether the revision log could be read last time.",
+                int(self._plane.log_error is None),
+            ),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value=value)
+        counters = {
+            "gateway_adapter_loads": ("Adapters loaded to a slot.", stats.adapter_loads),
+            "gateway_adapter_load_failures": ("Loads that failed.", stats.adapter_load_failures),
+            "gateway_adapter_evictions": ("Adapters evicted.", stats.adapter_evictions),
+            "gateway_adapter_load_seconds": (
+                "Seconds spent loading adapters.",
+                stats.adapter_load_seconds,
+            ),
+        }
+        for name, (text, count) in counters.items():
+            yield CounterMetricFamily(name, text, value=count)
+        disabled = GaugeMetricFamily(
+            "gateway_route_disabled", "Whether the route is disabled.", labels=["workflow"]
+        )
+        for name, decision in self._plane.table.decisions.items():
+            disabled.add_metric([name], int(decision.reason is Reason.DISABLED))
+        yield disabled

@@ -1,0 +1,87 @@
+"""One typed object with everything an operator may set: file, then environment, then flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.engine.embedded.options import Device, Dtype, EngineOptions
+from gateway.errors import BadInput
+
+_PREFIX = "GATEWAY_"
+
+
+class Settings(BaseModel):
+    """The gateway's settings. Each may stand in gateway.toml, or as GATEWAY_NAME in the
+    environment, or as a flag of `gateway serve`; the later wins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="address of the inference API")
+    port: int = Field(default=8000, ge=0, le=65535, description="its port; 0 takes a free one")
+    admin_host: str = Field(default="127.0.0.1", description="address of the admin API")
+    admin_port: int = Field(default=8001, ge=0, le=65535, description="its port; 0: a free one")
+    routes: Path = Field(default=Path("routes.yaml"), description="the routing table's file")
+    state: Path = Field(default=Path("var"), description="folder of the revision log")
+    registry: Path = Field(default=Path("registry"), description="folder of the adapters")
+    model: str | None = Field(default=None, description="base model: folder or hub id")
+    device: Device = Field(default="auto", description="auto, cpu or cuda")
+    dtype: Dtype = Field(default="auto", description="auto, float32 or bfloat16")
+    slots: int = Field(default=16, ge=1, le=1024, description="adapters on the device at once")
+    max_rank: int = Field(default=16, ge=1, le=256, description="largest adapter rank")
+    max_rows: int = Field(default=16, ge=1, le=1024, description="rows of one batch")
+    max_len: int = Field(default=4096, ge=16, description="tokens of prompt and answer together")
+    max_queue: int = Field(default=256, ge=1, description="requests that may wait")
+    prefill_tokens: int = Field(default=128, ge=1, description="prompt tokens a step may add")
+    threads: int = Field(default=0, ge=0, description="torch threads on CPU; 0 is torch's choice")
+    grace_s: float = Field(default=20, ge=0, description="seconds running requests get at a stop")
+    body_limit_bytes: int = Field(default=4_000_000, ge=1024, description="largest request body")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="log lines from this level on"
+    )
+
+    @property
+    def engine(self) -> EngineOptions:
+        """The part that the embedded engine reads."""
+        return EngineOptions(
+            device=self.device,
+            dtype=self.dtype,
+            slots=self.slots,
+            max_rank=self.max_rank,
+            max_rows=self.max_rows,
+            max_len=self.max_len,
+            max_queue=self.max_queue,
+            prefill_tokens=self.prefill_tokens,
+            threads=self.threads,
+        )
+
+
+def read_settings(
+    flags: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """The settings in force. `flags` that are None are not given. Raises BadInput naming the
+    setting and where it came from."""
+    values: dict[str, Any] = {}
+    path = file or Path("gateway.toml")
+    if file is not None or path.is_file():
+        try:
+            values |= tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise BadInput(f"{path} cannot be read: {error}", param="config") from None
+    for name in Settings.model_fields:
+        if (text := environment.get(_PREFIX + name.upper())) is not None:
+            values[name] = text
+    values |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadInput(
+            f"setting {field} = {first['input']!r}: {first['msg']}", param=field
+        ) from None
