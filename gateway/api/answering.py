@@ -1,0 +1,160 @@
+"""One request from decision to deltas: resolve, generate, measure, restart, log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from gateway.api.inflight import InFlight, RouteChanged
+from gateway.control.plane import ControlPlane
+from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
+from gateway.errors import EngineFault, GatewayError, NotFound
+from gateway.metrics import Metrics
+from gateway.routing.commands import nearest
+from gateway.routing.table import Decision
+
+log = logging.getLogger("gateway.requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What answering needs, made once at start."""
+
+    plane: ControlPlane
+    engine: Engine
+    metrics: Metrics
+    in_flight: InFlight
+
+    def decide(self, workflow: str) -> Decision:
+        """The decision for `workflow`. Raises NotFound naming the nearest one."""
+        table = self.plane.table
+        decision = table.resolve(workflow)
+        if decision is None:
+            near = nearest(workflow, list(table.decisions))
+            hint = f"; did you mean {near!r}?" if near else ""
+            error = NotFound(
+                f"there is no workflow {workflow!r}{hint}", param="model", nearest=near
+            )
+            error.code = "model_not_found"
+            raise error
+        return decision
+
+
+Sampling = Callable[[Decision], SamplingParams]
+
+
+@dataclass
+class Answer:
+    """One request for `n` choices of one prompt, over however many attempts it takes."""
+
+    services: Services
+    request_id: str
+    workflow: str
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    n: int = 1
+    arrived: float = field(default_factory=time.monotonic)
+    decision: Decision | None = None
+    tokens_out: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the decision was, for the client."""
+        return {"x-request-id": self.request_id, **decision_headers(self.decision)}
+
+    async def deltas(self, *, streamed: bool) -> AsyncIterator[Delta]:
+        """The deltas of the answer, all of one model.
+
+        `streamed`: each delta reaches the client as it is taken, so that a restart after the first
+        raises RouteChanged. Otherwise all are held back until the last, and a restart begins anew.
+        """
+        running = self.services.in_flight.add(self.workflow)
+        outcome, last = "cancelled", self.arrived
+        metrics = self.services.metrics
+        try:
+            while True:
+                held: list[Delta] = []
+                self.decision = decision = self.services.decide(self.workflow)
+                running.restart = False
+                running.stream = stream = self.services.engine.generate(self._request(decision))
+                async for delta in stream:
+                    if running.restart:
+                        break
+                    if delta.finish is FinishReason.CANCELLED:
+                        raise EngineFault("the gateway is stopping")
+                    if delta.token_ids:
+                        now = time.monotonic()
+                        histogram = metrics.between_tokens if self.tokens_out else metrics.first_token
+                        histogram.labels(self.workflow).observe(now - last)
+                        last = now
+                        self.tokens_out += len(delta.token_ids)
+                    if streamed:
+                        running.sent = True
+                        yield delta
+                    else:
+                        held.append(delta)
+                if not running.restart:
+                    break
+                if running.sent:
+                    raise RouteChanged(
+                        f"workflow {self.workflow} was taken off {decision.target}; ask again"
+                    )
+                self.tokens_out = 0
+            running.sent = True
+            for delta in held:
+                yield delta
+            outcome = "ok"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        finally:
+            if running.stream is not None:
+                running.stream.cancel()
+            self.services.in_flight.remove(running)
+            self._finish(outcome)
+
+    def _request(self, decision: Decision) -> GenerationRequest:
+        digest = decision.target.digest
+        return GenerationRequest(
+            request_id=self.request_id,
+            prompt=self.prompt,
+            sampling=self.sampling(decision),
+            adapter=None if digest is None else self.services.plane.artifacts[digest],
+            n=self.n,
+        )
+
+    def _finish(self, outcome: str) -> None:
+        metrics, decision = self.services.metrics, self.decision
+        took = time.monotonic() - self.arrived
+        target = str(decision.target) if decision else ""
+        reason = decision.reason.value if decision else ""
+        metrics.requests.labels(self.workflow, target, reason, outcome).inc()
+        metrics.duration.labels(self.workflow).observe(took)
+        metrics.tokens_in.labels(self.workflow).inc(len(self.prompt))
+        metrics.tokens_out.labels(self.workflow).inc(self.tokens_out)
+        fields = {
+            "request_id": self.request_id,
+            "workflow": self.workflow,
+            "target": target,
+            "reason": reason,
+            "revision": decision.revision if decision else None,
+            "outcome": outcome,
+            "prompt_tokens": len(self.prompt),
+            "completion_tokens": self.tokens_out,
+            "duration_ms": round(took * 1e3, 1),
+        }
+        log.info("request", extra={"fields": fields})
+
+
+def decision_headers(decision: Decision | None) -> dict[str, str]:
+    """The decision as response headers."""
+    if decision is None:
+        return {}
+    return {
+        "x-gateway-workflow": decision.workflow,
+        "x-gateway-target": str(decision.target),
+        "x-gateway-revision": str(decision.revision),
+        "x-gateway-reason": decision.reason.value,
+    }

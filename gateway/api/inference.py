@@ -1,0 +1,264 @@
+"""The inference API: what an OpenAI client expects, on top of `Answer`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.api import errors, wire
+from gateway.api.answering import Answer, Services
+from gateway.api.schemas import ChatRequest, CompletionRequest
+from gateway.engine.base import Delta
+from gateway.errors import BadInput, GatewayError
+from gateway.routing.table import Decision
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+
+
+def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAPI:
+    """The app of port 8000."""
+    app = FastAPI(title="Model-routing gateway", docs_url=None, redoc_url=None)
+    errors.install(app)
+    app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    engine = services.engine
+
+    @app.post("/v1/chat/completions")
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        decision = services.decide(body.model)
+        messages = [message.plain() for message in body.messages]
+        prompt = tuple(await asyncio.to_thread(engine.text.encode_chat, messages))
+        room = _room(services, prompt, "messages")
+        logprobs = (body.top_logprobs or 0) if body.logprobs else None
+        body.sampling(decision.route, room=room, logprobs=logprobs)  # refuse before anything runs
+        answer = Answer(
+            services,
+            _request_id(request),
+            body.model,
+            prompt,
+            lambda d: body.sampling(d.route, room=room, logprobs=logprobs),
+            n=body.n or 1,
+        )
+        shape = wire.Chat(f"chatcmpl-{answer.request_id}", body.model, int(time.time()))
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        return await _answer([answer], shape, request, stream=body.stream, usage=usage)
+
+    @app.post("/v1/completions")
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        decision = services.decide(body.model)
+        request_id = _request_id(request)
+        scored = body.logprobs if body.echo else None
+        answers = []
+        for text in body.prompts():
+            ids = engine.text.encode(text) if isinstance(text, str) else text
+            prompt = tuple(ids)
+            room = _room(services, prompt, "prompt")
+
+            def sampling(d: Decision, room: int = room) -> Any:
+                return body.sampling(
+                    d.route, room=room, logprobs=body.logprobs, prompt_logprobs=scored
+                )
+
+            sampling(decision)
+            answers.append(
+                Answer(services, request_id, body.model, prompt, sampling, n=body.n or 1)
+            )
+        if body.stream and (len(answers) > 1 or body.echo):
+            raise BadInput("stream works with one prompt and without echo", param="stream")
+        shape = wire.Completion(
+            f"cmpl-{request_id}", body.model, int(time.time()), body.echo, engine.text
+        )
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        return await _answer(answers, shape, request, stream=body.stream, usage=usage)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        decisions = services.plane.table.decisions
+        return {"object": "list", "data": [wire.model(decisions[name]) for name in decisions]}
+
+    @app.get("/v1/models/{name}")
+    async def one_model(name: str) -> dict[str, Any]:
+        return wire.model(services.decide(name))
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/health/ready")
+    async def ready() -> JSONResponse:
+        plane = services.plane
+        healthy = engine.stats().healthy
+        detail = {
+            "ready": healthy,
+            "engine": "ok" if healthy else "failed",
+            "revision": plane.table.revision,
+            "log": plane.log_error or "ok",
+            "routes_file": "ok"
+            if plane.file_status.ok
+            else [str(problem) for problem in plane.file_status.problems],
+        }
+        return JSONResponse(detail, 200 if healthy else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return PlainTextResponse(
+            generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST
+        )
+
+    return app
+
+
+async def _answer(
+    answers: list[Answer], shape: wire.Shape, request: Request, *, stream: bool, usage: bool
+) -> Response:
+    """The whole answer, or its stream, with the decision's headers; errors carry them too."""
+    try:
+        if stream:
+            return await _streamed(answers[0], shape, request, usage=usage)
+        gone = asyncio.create_task(_disconnected(request))
+        work = asyncio.create_task(_collect(answers))
+        try:
+            await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                return Response(status_code=499)  # nobody is there to read it
+            parts = work.result()
+        finally:
+            for task in (gone, work):
+                task.cancel()
+            await asyncio.gather(gone, work, return_exceptions=True)
+        return JSONResponse(shape.whole(answers, parts), headers=answers[0].headers)
+    except GatewayError as error:
+        return errors.respond(error, answers[0].headers)
+
+
+async def _collect(answers: list[Answer]) -> list[list[Delta]]:
+    async def one(answer: Answer) -> list[Delta]:
+        return [delta async for delta in answer.deltas(streamed=False)]
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(answer)) for answer in answers]
+    return [task.result() for task in tasks]
+
+
+async def _streamed(
+    answer: Answer, shape: wire.Shape, request: Request, *, usage: bool
+) -> Response:
+    """Headers go out with the first delta, when it is certain which model answers."""
+    deltas = answer.deltas(streamed=True)
+    waiting = asyncio.ensure_future(anext(deltas))
+    gone = asyncio.create_task(_disconnected(request))
+    await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+        await deltas.aclose()  # type: ignore[attr-defined]
+        return Response(status_code=499)
+    try:
+        first = waiting.result()
+    except BaseException:
+        gone.cancel()
+        raise
+
+    async def events() -> AsyncIterator[str]:
+        delta: Delta | None = first
+        try:
+            for chunk in shape.opening(answer.n):
+                yield _event(chunk)
+            while delta is not None:
+                yield _event(shape.chunk(delta))
+                following = asyncio.ensure_future(anext(deltas, None))
+                await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    following.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await following
+                    return
+                delta = following.result()
+            if usage:
+                yield _event(shape.usage_chunk([answer]))
+            yield "data: [DONE]\n\n"
+        except GatewayError as error:
+            # Said in the stream, and no [DONE]: a broken answer must not look like a whole one.
+            yield f"event: error\n{_event(errors.error_object(error))}"
+        finally:
+            gone.cancel()
+            await deltas.aclose()  # type: ignore[attr-defined]
+
+    headers = {**answer.headers, "cache-control": "no-cache", "x-accel-buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _room(services: Services, prompt: tuple[int, ...], param: str) -> int:
+    """Tokens left for the answer. Raises BadInput where the prompt leaves none."""
+    limit = services.engine.info.max_len
+    if len(prompt) >= limit:
+        raise BadInput(
+            f"the prompt has {len(prompt)} tokens; this model's context holds {limit}, "
+            "prompt and answer together; shorten it",
+            param=param,
+            code="context_length_exceeded",
+        )
+    return limit - len(prompt)
+
+
+def _request_id(request: Request) -> str:
+    """The client's own id where it is a sane one, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+
+
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class BodyLimit:
+    """Refuses bodies over the limit before they are parsed: 413."""
+
+    def __init__(self, app: Any, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        read = 0
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = length.isdigit() and int(length) > self._limit
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit:
+                raise BadInput(self._message(), code="body_too_large")
+            return message
+
+        if too_large:
+            body = {"message": self._message(), "type": "invalid_request_error", "param": None}
+            response = JSONResponse({"error": {**body, "code": "body_too_large"}}, 413)
+            await response(scope, receive, send)  # type: ignore[arg-type]
+            return
+        await self._app(scope, counted, send)
+
+    def _message(self) -> str:
+        return f"the body is over the limit of {self._limit} bytes; send less"

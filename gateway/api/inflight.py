@@ -1,0 +1,60 @@
+"""The requests that are running, so that a disable or rollback can restart or end them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from gateway.engine.base import TokenStream
+from gateway.errors import GatewayError
+from gateway.routing.events import Event, RouteDisabled, RoutePinned
+from gateway.routing.table import RoutingTable
+
+
+class RouteChanged(GatewayError):
+    """A stream was ended because its workflow's route was changed with --in-flight restart."""
+
+    code = "route_changed"
+
+
+@dataclass(eq=False)
+class Running:
+    """One request under way. `sent` once something of it reached the client."""
+
+    workflow: str
+    stream: TokenStream | None = None
+    sent: bool = False
+    restart: bool = False
+
+
+@dataclass
+class InFlight:
+    """All running requests by workflow. Used on the event loop alone."""
+
+    _running: dict[str, set[Running]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, workflow: str) -> Running:
+        """A new running request."""
+        running = Running(workflow)
+        self._running[workflow].add(running)
+        return running
+
+    def remove(self, running: Running) -> None:
+        """The request ended."""
+        self._running[running.workflow].discard(running)
+        if not self._running[running.workflow]:
+            del self._running[running.workflow]
+
+    @property
+    def count(self) -> int:
+        return sum(len(group) for group in self._running.values())
+
+    def on_swap(self, old: RoutingTable, new: RoutingTable, event: Event) -> None:
+        """Obey `in_flight: restart` of a disable or rollback."""
+        change = event.change
+        if not isinstance(change, RouteDisabled | RoutePinned) or change.in_flight != "restart":
+            return
+        for running in list(self._running.get(change.workflow, ())):
+            running.restart = True
+            if running.stream is not None:
+                running.stream.cancel()
