@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -122,8 +121,3 @@ async def run(settings: Settings) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def state_log(state: Path) -> SqliteLog:
-    """The log of a gateway that is down, for the CLI."""
-    return SqliteLog(state / FILE_NAME)

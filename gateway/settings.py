@@ -62,7 +62,10 @@ class Settings(BaseModel):
 
 
 def read_settings(
-    flags: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] = os.environ
+    flags: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """The settings in force. `flags` that are None are not given. Raises BadInput naming the
     setting and where it came from."""

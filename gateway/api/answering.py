@@ -86,7 +86,9 @@ class Answer:
                         raise EngineFault("the gateway is stopping")
                     if delta.token_ids:
                         now = time.monotonic()
-                        histogram = metrics.between_tokens if self.tokens_out else metrics.first_token
+                        histogram = (
+                            metrics.between_tokens if self.tokens_out else metrics.first_token
+                        )
                         histogram.labels(self.workflow).observe(now - last)
                         last = now
                         self.tokens_out += len(delta.token_ids)

@@ -256,7 +256,7 @@ class BodyLimit:
         if too_large:
             body = {"message": self._message(), "type": "invalid_request_error", "param": None}
             response = JSONResponse({"error": {**body, "code": "body_too_large"}}, 413)
-            await response(scope, receive, send)  # type: ignore[arg-type]
+            await response(scope, receive, send)
             return
         await self._app(scope, counted, send)
 

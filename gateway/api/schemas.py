@@ -166,5 +166,5 @@ class CompletionRequest(_Request):
         if not prompt:
             raise BadInput("prompt is empty; send at least one", param="prompt")
         if isinstance(prompt[0], int):
-            return [prompt]  # type: ignore[list-item]
-        return list(prompt)  # type: ignore[arg-type]
+            return [prompt]
+        return list(prompt)

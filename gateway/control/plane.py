@@ -17,7 +17,14 @@ from pathlib import Path
 
 from gateway.control.watcher import watch_file
 from gateway.engine.base import Engine
-from gateway.errors import GatewayError, LogUnavailable, NotAllowed, NotFound, Problem, TableRejected
+from gateway.errors import (
+    GatewayError,
+    LogUnavailable,
+    NotAllowed,
+    NotFound,
+    Problem,
+    TableRejected,
+)
 from gateway.log.base import RevisionLog
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState

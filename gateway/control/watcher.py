@@ -27,5 +27,7 @@ async def watch_file(
         debounce=200,
         step=20,
     ):
-        if await asyncio.to_thread(path.exists):  # between the two halves of a save by rename there is no file
+        if await asyncio.to_thread(
+            path.exists
+        ):  # between the two halves of a save by rename there is no file
             await on_change()
