@@ -214,11 +214,18 @@ def main() -> None:
             "train.jsonl": write(folder / "train.jsonl", train[:TRAIN_ROWS]),
             "test.jsonl": write(folder / "test.jsonl", test[:TEST_ROWS]),
             "anchors.jsonl": write(folder / "anchors.jsonl", anchor_rows),
+            "general.jsonl": write(
+                folder / "general.jsonl", [chat(prompt, "") for prompt in general.HELD_OUT]
+            ),
         }
         for file, licence in (("train.jsonl", LICENCE), ("test.jsonl", LICENCE)):
             files[file] |= {"source": "Debian package index, main", "licence": licence}
         files["anchors.jsonl"] |= {
             "source": "prompts written for this project, answers by the base model",
+            "licence": "Apache-2.0",
+        }
+        files["general.jsonl"] |= {
+            "source": "prompts written for this project",
             "licence": "Apache-2.0",
         }
         (folder / "sources.json").write_text(json.dumps(files, indent=2) + "\n")

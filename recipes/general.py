@@ -1,7 +1,7 @@
 """General prompts, written for this project: what a narrow tune must leave as it was.
 
-`ANCHORS` are answered by the base model itself and mixed into training; `HELD_OUT` and `FACTS`
-are never trained on and only measured.
+`ANCHORS` are answered by the base model itself and mixed into training; `HELD_OUT` is never
+trained on and only measured.
 """
 
 ANCHORS = (
@@ -87,28 +87,4 @@ HELD_OUT = (
     "Compare trains and buses.",
     "How do I clean a window?",
     "I am nervous about a speech. What can I do?",
-)
-
-# Question and a word that a right answer holds.
-FACTS = (
-    ("What is the capital of France?", "paris"),
-    ("What is the capital of Japan?", "tokyo"),
-    ("What is the capital of Spain?", "madrid"),
-    ("What is the capital of Germany?", "berlin"),
-    ("Who painted the Mona Lisa?", "vinci"),
-    ("Who wrote Romeo and Juliet?", "shakespeare"),
-    ("What is the chemical symbol for gold?", "au"),
-    ("What is the chemical formula of water?", "h2o"),
-    ("How many days are in a week?", "seven|7"),
-    ("How many legs does a spider have?", "eight|8"),
-    ("What planet is known as the Red Planet?", "mars"),
-    ("What is the largest planet in the solar system?", "jupiter"),
-    ("What is the tallest mountain in the world?", "everest"),
-    ("What language is spoken in Brazil?", "portuguese"),
-    ("What do bees make?", "honey"),
-    ("What is frozen water called?", "ice"),
-    ("On which continent is Egypt?", "africa"),
-    ("Which animal says meow?", "cat"),
-    ("What is 2 + 2?", "4|four"),
-    ("What colour do you get by mixing blue and yellow?", "green"),
 )

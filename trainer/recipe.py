@@ -39,6 +39,7 @@ class Data(_Strict):
     train: Path
     test: Path
     anchors: Path
+    general: Path  # prompts held out of training; their answers are not read
     anchor_share: float = Field(default=0.3, ge=0, lt=1)  # of the rows of a batch, on average
 
 
@@ -79,7 +80,7 @@ def read_recipe(path: Path) -> Recipe:
     data = recipe.data.model_copy(
         update={
             key: (folder / getattr(recipe.data, key)).resolve()
-            for key in ("train", "test", "anchors")
+            for key in ("train", "test", "anchors", "general")
         }
     )
     return recipe.model_copy(update={"data": data})

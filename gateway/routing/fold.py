@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from gateway.registry.values import AdapterState
 from gateway.routing.events import (
@@ -33,7 +32,6 @@ from gateway.routing.table import (
     Target,
 )
 
-_NOTHING: Mapping[str, Override] = MappingProxyType({})
 
 # What the registry published an adapter as, by digest; the log's verdict lies above it.
 Published = Callable[[str], AdapterState | None]
@@ -46,7 +44,7 @@ class RoutingState:
     revision: int = 0
     routes: Mapping[str, Route] = field(default_factory=dict)
     table_digest: str = ""
-    overrides: Mapping[str, Override] = _NOTHING
+    overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
 
 

@@ -151,7 +151,11 @@ def _install_lora(model: Any, state: LoraState, options: EngineOptions) -> dict[
 
 def _pack_head(model: Any) -> None:
     head = model.get_output_embeddings()
-    if isinstance(head, nn.Linear) and getattr(head, "bias", None) is None and can_pack(head.weight):
+    if (
+        isinstance(head, nn.Linear)
+        and getattr(head, "bias", None) is None
+        and can_pack(head.weight)
+    ):
         model.set_output_embeddings(PackedHead(head))
 
 
