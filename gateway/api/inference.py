@@ -144,9 +144,12 @@ async def _collect(answers: list[Answer]) -> list[list[Delta]]:
     async def one(answer: Answer) -> list[Delta]:
         return [delta async for delta in answer.deltas(streamed=False)]
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(answer)) for answer in answers]
-    return [task.result() for task in tasks]
+    tasks = [asyncio.create_task(one(answer)) for answer in answers]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:  # the first failure, or a client that left, ends the others
+            task.cancel()
 
 
 async def _streamed(

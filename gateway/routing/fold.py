@@ -32,7 +32,6 @@ from gateway.routing.table import (
     Target,
 )
 
-
 # What the registry published an adapter as, by digest; the log's verdict lies above it.
 Published = Callable[[str], AdapterState | None]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from gateway.engine.base import Delta, FinishReason, TokenLogprob, TopToken
 from gateway.engine.embedded.detokenize import Detokenizer, TokenTexts
 from gateway.engine.embedded.rows import Row, Submission
@@ -40,6 +42,7 @@ class Emitter:
             ),
         )
 
+    @torch.inference_mode()
     def emit(self, result: StepResult) -> list[Row]:
         """Sample a token for each row of `result`, queue its delta, and return the rows that
         ended."""
