@@ -1,10 +1,14 @@
-.PHONY: help setup test lint format data clean
+.PHONY: help setup run test lint bench-engine format data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 setup:  ## .venv with the project, and the base model in the cache
 	@scripts/setup.sh
+
+run: setup  ## serve on 127.0.0.1:8000 (inference) and 127.0.0.1:8001 (admin)
+	@cat scripts/try.txt
+	@exec .venv/bin/gateway serve
 
 test: setup  ## set up and run the tests
 	.venv/bin/pytest
@@ -17,6 +21,9 @@ lint: setup  ## lint, formatting and static types
 format: setup  ## format the code
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+bench-engine: setup  ## engine throughput against transformers and peft (about 5 minutes)
+	.venv/bin/python -m benchmarks.engine
 
 data: setup  ## build the recipes' data again (needs Debian's package index)
 	.venv/bin/python recipes/build_data.py

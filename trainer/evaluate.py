@@ -78,8 +78,8 @@ async def _answers(
 
 
 def evaluate(recipe: Recipe, model: ModelFiles, adapter_folder: Path, work: Path) -> dict[str, Any]:
-    """The eval report of an adapter: target scores on the test rows, and what share of
-    general prompts (held out of training) it answers in the tuned format. Per-item scores are kept."""
+    """The eval report of an adapter, per-item scores kept: target scores on the test rows, and
+    what share of general prompts (held out of training) it answers in the tuned format."""
     rows = read_rows(recipe.data.test)
     artifact = Registry(work).add(
         adapter_folder,

@@ -18,6 +18,8 @@ from torch import Tensor
 from gateway.errors import BadInput, EngineFault
 
 _KEPT = 64
+# One layout, as `json.dumps` writes it: free white space lets a model go on with it to the limit.
+_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 class Constraint:
@@ -80,7 +82,7 @@ class ConstraintFactory:
                 self._compiled.move_to_end(key)
                 return known
         try:
-            grammar = LLMatcher.grammar_from_json_schema(key)
+            grammar = LLMatcher.grammar_from_json_schema(key, defaults=_LAYOUT)
         except ValueError as error:
             raise BadInput(
                 f"the JSON schema cannot be used for decoding: {error}", param="response_format"
