@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,9 @@ async def main() -> None:
             mixed = [artifacts[i % ADAPTERS] for i in range(count)]
             names = [f"a{i % ADAPTERS}" for i in range(count)]
             ways: dict[str, Callable[[], float]] = {
-                "transformers generate, base": lambda n=count: generated(base, n),
-                "peft adapter_names, mixed": lambda n=count, a=names: generated(
-                    tuned, n, adapter_names=a
-                ),
-                "peft swapped per request": lambda n=count: swapped(tuned, n),
+                "transformers generate, base": partial(generated, base, count),
+                "peft adapter_names, mixed": partial(generated, tuned, count, adapter_names=names),
+                "peft swapped per request": partial(swapped, tuned, count),
             }
             read: dict[str, list[float]] = {}
             first: dict[str, list[float]] = {}

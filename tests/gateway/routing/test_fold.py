@@ -1,0 +1,170 @@
+"""The fold and the commands on it: what an operator was promised, under any interleaving."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from gateway.errors import NotAllowed, NotFound
+from gateway.registry.values import AdapterState
+from gateway.routing import commands
+from gateway.routing.codec import decode_change, encode_change
+from gateway.routing.events import (
+    AdapterApproved,
+    AdapterRevoked,
+    Change,
+    Event,
+    RouteDisabled,
+    RouteEnabled,
+    TableApplied,
+)
+from gateway.routing.fold import RoutingState, effective, fold, fold_all
+from gateway.routing.table import BASE, AdapterRef, Decision, Reason, Route, Target
+
+WORKFLOWS = ("triage", "facts")
+TARGETS = (Target(), *(Target(AdapterRef("a", str(i)), f"digest{i}") for i in (1, 2, 3)))
+
+
+def table(**targets: Target) -> TableApplied:
+    routes = tuple(Route(name, target) for name, target in sorted(targets.items()))
+    return TableApplied(routes, "routes.yaml", repr(targets))
+
+
+def history(*changes: Change) -> list[Event]:
+    return [Event(n, change, "ann", "why", 0.0) for n, change in enumerate(changes, 1)]
+
+
+def decision(events: list[Event], workflow: str = "triage") -> Decision:
+    found = effective(fold_all(events)).resolve(workflow)
+    assert found is not None
+    return found
+
+
+def test_disable_goes_to_base_and_enable_brings_the_adapter_back() -> None:
+    events = history(table(triage=TARGETS[1]), RouteDisabled("triage"))
+    assert (decision(events).target, decision(events).reason) == (Target(), Reason.DISABLED)
+    events = history(table(triage=TARGETS[1]), RouteDisabled("triage"), RouteEnabled("triage"))
+    assert (decision(events).target, decision(events).reason) == (TARGETS[1], Reason.ROUTE)
+
+
+def test_a_disable_outlives_a_file_that_drops_and_brings_back_the_workflow() -> None:
+    events = history(
+        table(triage=TARGETS[1]),
+        RouteDisabled("triage"),
+        table(facts=TARGETS[1]),
+        table(triage=TARGETS[2]),
+    )
+    assert decision(events).reason is Reason.DISABLED
+
+
+def test_rollback_pins_the_last_other_route_and_outlives_file_edits() -> None:
+    events = history(table(triage=TARGETS[1]), table(triage=TARGETS[2]))
+    pin = commands.rollback(events, "triage", None, "finish", lambda _: None)
+    assert (pin.to_revision, pin.route.target) == (1, TARGETS[1])
+    after = [*events, *history(table(), table(), pin, table(triage=TARGETS[3]))[2:]]
+    assert (decision(after).target, decision(after).reason) == (TARGETS[1], Reason.PINNED)
+
+
+def test_rollback_to_a_revoked_adapter_is_refused() -> None:
+    events = history(
+        table(triage=TARGETS[1]), table(triage=TARGETS[2]), AdapterRevoked(_ref(1), "digest1")
+    )
+    with pytest.raises(NotAllowed, match="revoked"):
+        commands.rollback(events, "triage", None, "finish", lambda _: None)
+
+
+def test_a_revoked_adapter_falls_back_until_it_is_approved_again() -> None:
+    events = history(table(triage=TARGETS[1]), AdapterRevoked(_ref(1), "digest1"))
+    assert (decision(events).target, decision(events).reason) == (Target(), Reason.FALLBACK)
+    events += [Event(3, AdapterApproved(_ref(1), "digest1"), "ann", "", 0.0)]
+    assert decision(events).reason is Reason.ROUTE
+
+
+def test_unknown_workflows_are_answered_with_the_nearest() -> None:
+    state = fold_all(history(table(triage=TARGETS[1])))
+    with pytest.raises(NotFound, match="did you mean triage"):
+        commands.disable(state, "triag", "finish")
+
+
+def test_revisions_must_follow_one_another() -> None:
+    with pytest.raises(ValueError, match="cannot follow"):
+        fold(RoutingState(), Event(2, table(), "ann", "", 0.0))
+
+
+class Operators(RuleBasedStateMachine):
+    """Commands and edits in any order, against what was promised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.state = RoutingState()
+        self.disabled: set[str] = set()
+
+    def commit(self, change: Change) -> None:
+        assert decode_change(encode_change(change)) == change
+        event = Event(self.state.revision + 1, change, "ann", "", 0.0)
+        self.events.append(event)
+        self.state = fold(self.state, event)
+
+    @rule(routes=st.dictionaries(st.sampled_from(WORKFLOWS), st.sampled_from(TARGETS)))
+    def edit(self, routes: dict[str, Target]) -> None:
+        self.commit(table(**routes))
+
+    @rule(workflow=st.sampled_from(WORKFLOWS))
+    def disable(self, workflow: str) -> None:
+        try:
+            self.commit(commands.disable(self.state, workflow, "finish"))
+        except (NotAllowed, NotFound):
+            return
+        self.disabled.add(workflow)
+
+    @rule(workflow=st.sampled_from(WORKFLOWS))
+    def enable(self, workflow: str) -> None:
+        try:
+            self.commit(commands.enable(self.state, workflow))
+        except (NotAllowed, NotFound):
+            assert workflow not in self.disabled
+            return
+        self.disabled.remove(workflow)
+
+    @rule(workflow=st.sampled_from(WORKFLOWS), back=st.none() | st.integers(1, 12))
+    def rollback(self, workflow: str, back: int | None) -> None:
+        try:
+            change = commands.rollback(self.events, workflow, back, "finish", lambda _: None)
+        except (NotAllowed, NotFound):
+            return
+        self.commit(change)
+
+    @rule(workflow=st.sampled_from(WORKFLOWS))
+    def resume(self, workflow: str) -> None:
+        try:
+            self.commit(commands.resume(self.state, workflow))
+        except (NotAllowed, NotFound):
+            return
+
+    @rule(number=st.integers(1, 3), revoke=st.booleans())
+    def judge(self, number: int, revoke: bool) -> None:
+        kind = AdapterRevoked if revoke else AdapterApproved
+        self.commit(kind(_ref(number), f"digest{number}"))
+
+    @invariant()
+    def promises_hold(self) -> None:
+        assert fold_all(self.events) == self.state
+        live = effective(self.state)
+        assert live.revision == len(self.events)
+        for name, found in live.decisions.items():
+            digest = found.target.digest
+            if digest is not None:
+                assert self.state.verdicts.get(digest) is not AdapterState.REVOKED
+            if name in self.disabled:
+                assert found.reason is Reason.DISABLED
+                assert found.target.is_base
+        assert live.decisions[BASE].reason is Reason.DEFAULT
+
+
+def _ref(number: int) -> AdapterRef:
+    return AdapterRef("a", str(number))
+
+
+TestOperators = Operators.TestCase
