@@ -75,7 +75,8 @@ class ConstraintFactory:
 
     def compile(self, schema: Mapping[str, Any] | None) -> CompiledConstraint:
         """The grammar of a JSON schema, or of any JSON object for None. Raises BadInput."""
-        key = json.dumps({"type": "object"} if schema is None else schema, sort_keys=True)
+        # As it stands: the order of properties is the order they are generated in.
+        key = json.dumps({"type": "object"} if schema is None else schema)
         with self._lock:
             known = self._compiled.get(key)
             if known is not None:

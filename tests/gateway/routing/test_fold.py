@@ -92,6 +92,16 @@ def test_revisions_must_follow_one_another() -> None:
         fold(RoutingState(), Event(2, table(), "ann", "", 0.0))
 
 
+def test_a_schema_keeps_the_order_of_its_properties_through_the_log() -> None:
+    schema = {"type": "object", "properties": {"z": {}, "a": {}}}
+    change = TableApplied((Route("w", Target(), response_schema=schema),), "f", "d")
+    back = decode_change(encode_change(change))
+    assert isinstance(back, TableApplied)
+    found = back.routes[0].response_schema
+    assert found is not None
+    assert list(found["properties"]) == ["z", "a"]
+
+
 class Operators(RuleBasedStateMachine):
     """Commands and edits in any order, against what was promised."""
 

@@ -1,0 +1,74 @@
+"""Adapters are published whole, found by name, known by content, and never change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+from torch import ones
+
+from gateway.errors import AdapterRejected, BadInput, NotFound
+from gateway.registry.store import Registry
+from gateway.registry.values import AdapterArtifact
+from gateway.routing.table import AdapterRef
+
+
+def adapter(folder: Path, value: float = 1.0) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8, "peft_type": "LORA"}')
+    save_file({"x": ones(2) * value}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def add(registry: Registry, folder: Path, ref: str) -> AdapterArtifact:
+    return registry.add(
+        folder, ref=AdapterRef.parse(ref), base_name="tiny", base_fingerprint="f" * 64
+    )
+
+
+def test_what_was_added_is_found_by_any_reader(tmp_path: Path) -> None:
+    made = add(Registry(tmp_path / "r"), adapter(tmp_path / "a"), "t@1")
+    assert Registry(tmp_path / "r").list() == [made]
+    assert made.rank == 4
+
+
+def test_a_name_cannot_get_other_content(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    first = add(registry, adapter(tmp_path / "a"), "t@1")
+    assert add(registry, tmp_path / "a", "t@1") == first
+    with pytest.raises(BadInput, match="new version"):
+        add(registry, adapter(tmp_path / "b", 2.0), "t@1")
+
+
+def test_files_that_were_changed_are_not_served(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    made = add(registry, adapter(tmp_path / "a"), "t@1")
+    save_file({"x": ones(2) * 3}, made.path / "adapter_model.safetensors")
+    with pytest.raises(AdapterRejected, match="digest"):
+        registry.find(made.ref)
+
+
+def test_a_link_is_no_adapter(tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "a")
+    real = (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere")
+    (folder / "adapter_model.safetensors").symlink_to(real)
+    with pytest.raises(AdapterRejected, match="not a regular file"):
+        add(Registry(tmp_path / "r"), folder, "t@1")
+    assert Registry(tmp_path / "r").list() == []
+
+
+def test_a_wrong_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    add(registry, adapter(tmp_path / "a"), "triage@1")
+    with pytest.raises(NotFound, match="did you mean triage@1"):
+        registry.get(AdapterRef.parse("triag@1"))
+
+
+def test_a_manifest_with_an_unknown_field_is_named(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    made = add(registry, adapter(tmp_path / "a"), "t@1")
+    manifest = made.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"rank"', '"rnk"'))
+    with pytest.raises(AdapterRejected, match="rank"):
+        registry.find(made.ref)
