@@ -11,11 +11,18 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-from gateway.control.watcher import watch_file
+from gateway.control.values import (
+    Command,
+    Committed,
+    DecisionChange,
+    FileStatus,
+    changes_between,
+    named,
+)
+from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
 from gateway.errors import (
     GatewayError,
@@ -23,6 +30,7 @@ from gateway.errors import (
     NotAllowed,
     NotFound,
     Problem,
+    RevisionConflict,
     TableRejected,
 )
 from gateway.log.base import RevisionLog
@@ -38,55 +46,20 @@ from gateway.routing.events import (
     Draft,
     Event,
     InFlight,
+    RoutePinned,
     TableApplied,
 )
 from gateway.routing.fold import RoutingState, adapter_state, effective, fold, fold_all
-from gateway.routing.table import AdapterRef, Decision, RoutingTable
+from gateway.routing.table import AdapterRef, RoutingTable
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _SUBSCRIBER_BOUND = 1024
 
+__all__ = ["Command", "Committed", "ControlPlane", "DecisionChange", "FileStatus", "OnSwap"]
+
 OnSwap = Callable[[RoutingTable, RoutingTable, Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Who asks, why, and the revision it was decided on (None: whatever is newest)."""
-
-    actor: str
-    reason: str = ""
-    expected_revision: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionChange:
-    """One workflow before and after; None where it did not or does not exist."""
-
-    workflow: str
-    before: Decision | None
-    after: Decision | None
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """An accepted command (`event` None for a dry run or where nothing was to change)."""
-
-    event: Event | None
-    revision: int
-    changes: tuple[DecisionChange, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileStatus:
-    """How the last reading of routes.yaml went."""
-
-    path: Path
-    ok: bool
-    problems: tuple[Problem, ...]
-    loaded_at: float  # seconds since the epoch
-    applied_revision: int
 
 
 class ControlPlane:
@@ -105,7 +78,12 @@ class ControlPlane:
         self._registry = registry
         self._engine = engine
         self._clock = clock
-        self._lock = asyncio.Lock()  # one change at a time from this process
+        # Tables queue for validation and loading, which are slow; every append queues for the log
+        # alone, so that a disable never waits for a disk or for the engine.
+        self._applying = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._coming: set[str] = set()  # adapters being made resident for a table to come
+        self._moved_by: str | None = None
         self._published: dict[str, AdapterState] = {}
         self._artifacts: dict[str, AdapterArtifact] = {}
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
@@ -130,12 +108,13 @@ class ControlPlane:
         """
         await asyncio.to_thread(self._read_registry)
         await self._catch_up()
+        seen = await asyncio.to_thread(signature, self.file_status.path)
         text = await asyncio.to_thread(self._read_file)
         await self.apply_text(text, source=str(self.file_status.path), command=Command("file"))
-        await self._make_resident(self.table)
+        await self._make_known_resident()
         self._tasks = [
             asyncio.create_task(
-                watch_file(self.file_status.path, self._reload, self._stopping), name="watch"
+                watch_file(self.file_status.path, seen, self._reload, self._stopping), name="watch"
             ),
             asyncio.create_task(self._follow(), name="follow-log"),
         ]
@@ -175,13 +154,14 @@ class ControlPlane:
         Text equal to what was last applied changes nothing. Raises TableRejected, RevisionConflict.
         """
         digest = hashlib.sha256(text.encode()).hexdigest()
-        is_file = source == str(self.file_status.path)
-        async with self._lock:
+        is_file = source == str(self.file_status.path) and not dry_run
+        async with self._applying:
             try:
                 table = await asyncio.to_thread(self._validated, text, source, digest)
-                if not dry_run:
-                    after = self._preview(table)
-                    await self._make_resident(after)
+                if dry_run:
+                    changes = changes_between(self.table, self._preview(table))
+                    return Committed(None, self.state.revision, changes)
+                done = await self._apply(table, command)
             except GatewayError as error:
                 if is_file:
                     problems = (
@@ -191,35 +171,53 @@ class ControlPlane:
                     )
                     self._file_read(False, problems)
                 raise
-            if dry_run:
-                changes = _changes(self.table, self._preview(table))
-                return Committed(None, self.state.revision, changes)
-            if digest == self.state.table_digest:
-                done = Committed(None, self.state.revision, ())
-            else:
-                done = await self._commit(lambda: table, command)
         if is_file:
             self._file_read(True, ())
         return done
+
+    async def _apply(self, table: TableApplied, command: Command) -> Committed:
+        async def decide() -> Change:
+            return table
+
+        wanted = named(self._preview(table)) & self._artifacts.keys()
+        try:
+            await self._make_resident(wanted)
+            async with self._lock:
+                if table.digest == self.state.table_digest:
+                    return Committed(None, self.state.revision, ())
+                return await self._commit(decide, command)
+        finally:
+            self._coming = set()
+            self._engine.set_pinned(named(self.table))
 
     async def disable(
         self, workflow: str, command: Command, *, in_flight: InFlight = "finish"
     ) -> Committed:
         """Send `workflow` to its fallback until it is enabled. Never waits for the engine."""
+
+        async def decide() -> Change:
+            return commands.disable(self.state, workflow, in_flight)
+
         async with self._lock:
-            return await self._commit(
-                lambda: commands.disable(self.state, workflow, in_flight), command
-            )
+            return await self._commit(decide, command)
 
     async def enable(self, workflow: str, command: Command) -> Committed:
         """Lift a disable."""
+
+        async def decide() -> Change:
+            return commands.enable(self.state, workflow)
+
         async with self._lock:
-            return await self._commit(lambda: commands.enable(self.state, workflow), command)
+            return await self._commit(decide, command)
 
     async def resume(self, workflow: str, command: Command) -> Committed:
         """Lift a rollback's pin."""
+
+        async def decide() -> Change:
+            return commands.resume(self.state, workflow)
+
         async with self._lock:
-            return await self._commit(lambda: commands.resume(self.state, workflow), command)
+            return await self._commit(decide, command)
 
     async def rollback(
         self,
@@ -229,15 +227,29 @@ class ControlPlane:
         to_revision: int | None = None,
         in_flight: InFlight = "finish",
     ) -> Committed:
-        """Pin `workflow` to its route at an earlier revision (the newest different one)."""
-        async with self._lock:
+        """Pin `workflow` to its route at an earlier revision (the newest different one).
+
+        Waits for the engine only where the route's adapter is in no slot any more.
+        """
+
+        async def decide() -> RoutePinned:
             events = await asyncio.to_thread(self._log.read)
-            return await self._commit(
-                lambda: commands.rollback(
-                    events, workflow, to_revision, in_flight, self._published.get
-                ),
-                command,
-            )
+            self._take_all(events)  # the pin is decided, and appended, on this very log
+            pin = commands.rollback(events, workflow, to_revision, in_flight, self._published.get)
+            digest = pin.route.target.digest
+            if digest is not None and digest not in self._artifacts:
+                raise NotAllowed(
+                    f"{pin.route.target} is no longer in the registry; {workflow} cannot go back "
+                    "to it (choose another revision with --to, or disable the workflow)"
+                )
+            return pin
+
+        # Looked at once outside the lock, so that a load holds no disable up.
+        digest = (await decide()).route.target.digest
+        if digest is not None and digest not in self._engine.stats().resident_adapters:
+            await self._engine.make_resident(self._artifacts[digest])
+        async with self._lock:
+            return await self._commit(decide, command)
 
     async def approve(self, ref: AdapterRef, command: Command) -> Committed:
         """Let routes name the adapter."""
@@ -277,10 +289,16 @@ class ControlPlane:
     # Inside.
 
     async def _judge(self, ref: AdapterRef, command: Command, verdict: AdapterState) -> Committed:
-        artifact = await asyncio.to_thread(self._registry.get, ref)
-        await asyncio.to_thread(self._read_registry)
+        # What is to be taken out of service need not be readable any more.
+        known = next((a for a in self._artifacts.values() if a.ref == ref), None)
+        if known is None or verdict is AdapterState.APPROVED:
+            known = await asyncio.to_thread(self._registry.get, ref)
+            await asyncio.to_thread(self._read_registry)
+        artifact = known
+        if verdict is AdapterState.APPROVED:
+            await asyncio.to_thread(self._engine.check_adapter, artifact)
 
-        def change() -> Change:
+        async def decide() -> Change:
             if self.adapter_state(artifact) is verdict:
                 raise NotAllowed(f"{ref} is {verdict} already")
             if verdict is AdapterState.APPROVED:
@@ -288,23 +306,39 @@ class ControlPlane:
             return AdapterRevoked(ref, artifact.digest)
 
         async with self._lock:
-            if verdict is AdapterState.APPROVED:
-                await asyncio.to_thread(self._engine.check_adapter, artifact)
-            return await self._commit(change, command)
+            return await self._commit(decide, command)
 
-    async def _commit(self, change: Callable[[], Change], command: Command) -> Committed:
-        """Catch up, decide, append and swap; the log refuses it where it has moved meanwhile."""
-        await self._catch_up()
-        before = self.table
+    async def _commit(self, decide: Callable[[], Awaitable[Change]], command: Command) -> Committed:
+        """Catch up, decide, append and swap. Call with the lock held.
+
+        A command that names its revision fails where the log has moved; one that names none is
+        decided again on what the log holds then.
+        """
         expected = command.expected_revision
-        draft = Draft(change(), command.actor, command.reason, self._clock())
-        event = await asyncio.to_thread(
-            self._log.append,
-            draft,
-            expected=self.state.revision if expected is None else expected,
-        )
-        self._take(event)
-        return Committed(event, event.revision, _changes(before, self.table))
+        while True:
+            await self._catch_up()
+            if expected is not None and expected != self.state.revision:
+                raise RevisionConflict(
+                    f"the log is at revision {self.state.revision}, moved by {self._moved_by}; "
+                    f"this was decided on revision {expected}",
+                    expected=expected,
+                    actual=self.state.revision,
+                    actor=self._moved_by,
+                )
+            change = await decide()
+            before, decided_on = self.table, self.state.revision
+            draft = Draft(change, command.actor, command.reason, self._clock())
+            try:
+                event = await asyncio.to_thread(self._log.append, draft, expected=decided_on)
+            except RevisionConflict:
+                if expected is not None:
+                    raise
+                continue
+            except LogUnavailable as error:
+                self.log_error = error.message
+                raise
+            self._take_all([event])
+            return Committed(event, event.revision, changes_between(before, self.table))
 
     async def _catch_up(self) -> None:
         try:
@@ -313,17 +347,25 @@ class ControlPlane:
             self.log_error = error.message
             raise
         self.log_error, self.log_seen_at = None, self._clock()
+        self._take_all(events)
+
+    def _take_all(self, events: Iterable[Event]) -> None:
         for event in events:
-            self._take(event)
+            if event.revision > self.state.revision:  # a command's own reading may be ahead
+                self._take(event)
 
     def _take(self, event: Event) -> None:
         """Fold one event and swap the live table."""
         old = self.table
         self.state = fold(self.state, event)
         self.table = effective(self.state, self._published.get)
-        self._engine.set_pinned(_digests(self.table))
+        self._moved_by = event.actor
+        self._engine.set_pinned(named(self.table) | self._coming)
         for callback in self._on_swap:
-            callback(old, self.table, event)
+            try:
+                callback(old, self.table, event)
+            except Exception:  # the event is durable and live: nothing may stop halfway
+                log.exception("a listener failed on revision %s", event.revision)
         for queue in list(self._subscribers):
             try:
                 queue.put_nowait(event)
@@ -342,7 +384,7 @@ class ControlPlane:
             try:
                 async with self._lock:
                     await self._catch_up()
-            except LogUnavailable:
+            except LogUnavailable:  # said in `log_error`; tried again
                 log.warning("the log cannot be read; serving revision %s", self.state.revision)
 
     async def _reload(self) -> None:
@@ -354,6 +396,9 @@ class ControlPlane:
             log.error("routes.yaml was not accepted, the last good table stays:\n%s", error)
         except GatewayError as error:
             log.error("routes.yaml could not be applied: %s", error)
+        except Exception as error:  # the watch must outlive whatever a file can hold
+            log.exception("routes.yaml could not be applied")
+            self._file_read(False, (Problem(f"could not be applied: {error!r}", "", source),))
 
     def _read_file(self) -> str:
         path = self.file_status.path
@@ -387,28 +432,21 @@ class ControlPlane:
         event = Event(self.state.revision + 1, change, "", "", 0.0)
         return effective(fold(self.state, event), self._published.get)
 
-    async def _make_resident(self, table: RoutingTable) -> None:
-        digests = _digests(table)
-        self._engine.set_pinned(digests | _digests(self.table))
+    async def _make_resident(self, digests: set[str]) -> None:
+        self._coming = digests
+        self._engine.set_pinned(named(self.table) | digests)
         for digest in sorted(digests):
             await self._engine.make_resident(self._artifacts[digest])
 
-
-def _digests(table: RoutingTable) -> set[str]:
-    """The adapters that routes name, also those of disabled ones: an enable must find them."""
-    targets = [t for d in table.decisions.values() for t in (d.target, d.route.target)]
-    return {target.digest for target in targets if target.digest is not None}
-
-
-def _changes(before: RoutingTable, after: RoutingTable) -> tuple[DecisionChange, ...]:
-    """The workflows whose target, reason or route differ."""
-    changed = []
-    for name in sorted({*before.decisions, *after.decisions}):
-        old, new = before.decisions.get(name), after.decisions.get(name)
-        if (
-            old is None
-            or new is None
-            or (old.target, old.reason, old.route) != (new.target, new.reason, new.route)
-        ):
-            changed.append(DecisionChange(name, old, new))
-    return tuple(changed)
+    async def _make_known_resident(self) -> None:
+        """At start: load what the table names. An adapter that an old pin names and that cannot
+        be had any more must not keep every other workflow from being served."""
+        for digest in sorted(named(self.table)):
+            artifact = self._artifacts.get(digest)
+            if artifact is None:
+                log.error("adapter %s is routed to and not in the registry", digest[:12])
+                continue
+            try:
+                await self._engine.make_resident(artifact)
+            except GatewayError as error:
+                log.error("adapter %s is routed to and cannot be loaded: %s", artifact.ref, error)

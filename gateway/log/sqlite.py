@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.routing.events import Draft, Event
 
 FILE_NAME = "revisions.sqlite"
 _BUSY_S = 5.0
+_SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     revision INTEGER PRIMARY KEY,
@@ -26,6 +28,10 @@ CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events never change'); END;
 CREATE TRIGGER IF NOT EXISTS events_never_go BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'events never go'); END;
+-- INSERT OR REPLACE deletes without the trigger above: only the next number may come in.
+CREATE TRIGGER IF NOT EXISTS events_follow_on BEFORE INSERT ON events
+WHEN NEW.revision IS NOT (SELECT coalesce(max(revision), 0) + 1 FROM events)
+BEGIN SELECT RAISE(ABORT, 'events follow on without a gap'); END;
 """
 
 
@@ -41,9 +47,22 @@ class SqliteLog:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_SCHEMA)
+            self._set_up()
+
+    def _use_wal(self) -> None:
+        """Switch to write-ahead logging. SQLite does not wait by itself while another process
+        switches the same new file, so this does."""
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def append(self, draft: Draft, *, expected: int) -> Event:
         """See `RevisionLog.append`."""
@@ -66,7 +85,8 @@ class SqliteLog:
                 )
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a failed commit may have ended it
+                    self._connection.execute("ROLLBACK")
                 raise
         return Event(expected + 1, draft.change, draft.actor, draft.reason, draft.at)
 
@@ -89,6 +109,17 @@ class SqliteLog:
         """Close the file; the log cannot be used afterwards."""
         with self._lock:
             self._connection.close()
+
+    def _set_up(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > _SCHEMA_VERSION:
+            raise ValueError(
+                f"it was written by a newer gateway (schema {version}, this one reads "
+                f"{_SCHEMA_VERSION}); upgrade"
+            )
+        self._connection.executescript(
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+        )
 
     def _head(self) -> tuple[int, str | None]:
         row = self._connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import yaml
 from gateway.errors import BadInput, Problem, TableRejected
 from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
 
-_NAME = re.compile(f"^{NAME_PATTERN}$")
+_NAME = re.compile(NAME_PATTERN)
 _TOP = ("version", "workflows")
 _ENTRY: Mapping[str, tuple[type, ...]] = {
     "target": (str,),
@@ -72,15 +73,22 @@ class _Parser:
             raise TableRejected(
                 [Problem(f"not YAML: {error.problem}", "", self._file, line, column)]
             ) from None
-        except yaml.YAMLError as error:
-            raise TableRejected([Problem(f"not YAML: {error}", "", self._file, 1, 1)]) from None
+        except yaml.reader.ReaderError as error:
+            before = text[: error.position]
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            message = f"not YAML: the character #x{ord(text[error.position]):04x} is not allowed"
+            raise TableRejected([Problem(message, "", self._file, line, column)]) from None
+        except RecursionError:
+            raise TableRejected(
+                [Problem("not usable: nested too deeply", "", self._file, 1, 1)]
+            ) from None
         if not isinstance(root, yaml.MappingNode):
             raise TableRejected(
                 [Problem("the file must hold version and workflows", "", self._file, 1, 1)]
             )
         top = self._mapping(root, "", _TOP)
         version = top.get("version")
-        if version is None or self._value(version[1]) != 1:
+        if version is None or version[1].value != "1":
             node = root if version is None else version[1]
             self._fault(node, "version", "must be 1, the only version there is")
         entries: list[Entry] = []
@@ -101,7 +109,7 @@ class _Parser:
     def _entry(self, name: str, key: yaml.Node, node: yaml.Node) -> Entry | None:
         path = f"workflows.{name}"
         before = len(self._problems)
-        if name == BASE or not _NAME.match(name):
+        if name == BASE or not _NAME.fullmatch(name):
             self._fault(
                 key,
                 path,
@@ -117,6 +125,13 @@ class _Parser:
         for field_name, (_, value_node) in fields.items():
             value = self._value(value_node)
             kinds = _ENTRY[field_name]
+            if field_name == "response_schema" and not _is_json(value):
+                self._fault(
+                    value_node,
+                    f"{path}.{field_name}",
+                    "must be a JSON schema: a mapping of text to JSON values (quote dates)",
+                )
+                continue
             if not isinstance(value, kinds) or isinstance(value, bool):
                 wanted = "a number" if float in kinds else f"a {_KIND_NAMES[kinds[0]]}"
                 self._fault(value_node, f"{path}.{field_name}", f"must be {wanted}")
@@ -184,14 +199,23 @@ class _Parser:
         loader = yaml.SafeLoader("")
         try:
             return loader.construct_object(node, deep=True)
-        except yaml.YAMLError:
-            return None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return None  # of a type that no setting has: its own fault is reported there
         finally:
             loader.dispose()
 
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         place = _place(node)
         self._problems.append(Problem(message, path, self._file, place.line, place.column))
+
+
+def _is_json(value: Any) -> bool:
+    """Whether `value` is a mapping that JSON carries unchanged (no dates, sets, NaN)."""
+    try:
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and same
 
 
 _KIND_NAMES: Mapping[type, str] = {str: "text", int: "whole number", dict: "mapping"}

@@ -1,0 +1,73 @@
+"""What the control plane takes and gives back, as values, and how two tables differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.errors import Problem
+from gateway.routing.events import Event
+from gateway.routing.table import Decision, RoutingTable
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Who asks, why, and the revision it was decided on (None: whatever is newest)."""
+
+    actor: str
+    reason: str = ""
+    expected_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionChange:
+    """One workflow before and after; None where it did not or does not exist."""
+
+    workflow: str
+    before: Decision | None
+    after: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An accepted command (`event` None for a dry run or where nothing was to change)."""
+
+    event: Event | None
+    revision: int
+    changes: tuple[DecisionChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """How the last reading of routes.yaml went."""
+
+    path: Path
+    ok: bool
+    problems: tuple[Problem, ...]
+    loaded_at: float  # seconds since the epoch
+    applied_revision: int
+
+
+def named(table: RoutingTable) -> set[str]:
+    """The adapters that routes name: targets also of disabled ones, as an enable must find them,
+    and fallbacks, as a disable must."""
+    targets = [
+        target
+        for decision in table.decisions.values()
+        for target in (decision.target, decision.route.target, decision.route.fallback)
+    ]
+    return {target.digest for target in targets if target.digest is not None}
+
+
+def changes_between(before: RoutingTable, after: RoutingTable) -> tuple[DecisionChange, ...]:
+    """The workflows whose target, reason or route differ."""
+    changed = []
+    for name in sorted({*before.decisions, *after.decisions}):
+        old, new = before.decisions.get(name), after.decisions.get(name)
+        if (
+            old is None
+            or new is None
+            or (old.target, old.reason, old.route) != (new.target, new.reason, new.route)
+        ):
+            changed.append(DecisionChange(name, old, new))
+    return tuple(changed)

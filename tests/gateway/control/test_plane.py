@@ -1,0 +1,435 @@
+"""Commands, file edits and other processes' events, and what the live table makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gateway.control.plane import Command, ControlPlane
+from gateway.errors import (
+    AdapterRejected,
+    LogUnavailable,
+    NotAllowed,
+    NotFound,
+    RevisionConflict,
+    TableRejected,
+)
+from gateway.log.sqlite import SqliteLog
+from gateway.routing.events import AdapterRevoked, Draft, Event, RouteDisabled, TableApplied
+from gateway.routing.table import AdapterRef, Reason, Route, Target
+from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
+
+A, B, C = adapter("a@1"), adapter("b@1"), adapter("c@1")
+ADA = Command("ada", "because")
+
+
+def routes(target: str = "a@1", fallback: str = "base", **more: str) -> str:
+    text = f"version: 1\nworkflows:\n  w: {{target: {target}, fallback: {fallback}}}\n"
+    return text + "".join(f"  {name}: {{target: {to}}}\n" for name, to in more.items())
+
+
+class World:
+    """One plane on real files, with its ports at hand. `restart` is a crash and a new process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "routes.yaml"
+        self.registry = MemoryRegistry(A, B, C)
+        self.planes: list[ControlPlane] = []
+
+    def log(self) -> SqliteLog:
+        return SqliteLog(self.folder / "revisions.sqlite")
+
+    async def start(self, text: str | None = None) -> ControlPlane:
+        if text is not None:
+            self.file.write_text(text)
+        self.engine = RecordingEngine()
+        self.plane = ControlPlane(
+            self.log(),
+            cast(Any, self.registry),
+            cast(Any, self.engine),
+            self.file,
+            clock=lambda: 7.0,
+        )
+        self.planes.append(self.plane)
+        await self.plane.start()
+        return self.plane
+
+    def goes_to(self, workflow: str = "w") -> tuple[str, Reason]:
+        decision = self.plane.table.resolve(workflow)
+        assert decision is not None
+        return str(decision.target), decision.reason
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 (the plane gives no event for it)
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> Any:
+    made = World(tmp_path)
+    yield made
+    for plane in made.planes:
+        await plane.close()
+
+
+async def test_start_applies_the_file_and_makes_its_adapters_resident(world: World) -> None:
+    plane = await world.start(routes())
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+    assert world.goes_to("base") == ("base", Reason.DEFAULT)
+    assert plane.table.revision == 1
+    assert world.engine.resident == {A.digest}
+    assert world.engine.pinned == {A.digest}
+
+
+async def test_broken_file_at_start_is_refused(world: World) -> None:
+    with pytest.raises(TableRejected):
+        await world.start(routes("a@9"))
+
+
+async def test_restart_on_an_unchanged_file_adds_no_revision(world: World) -> None:
+    await (await world.start(routes())).close()
+    assert (await world.start()).table.revision == 1
+
+
+async def test_disable_goes_to_fallback_and_survives_restart_and_file_edit(world: World) -> None:
+    plane = await world.start(routes("a@1", "b@1"))
+    done = await plane.disable("w", ADA)
+    assert done.revision == 2
+    assert [(c.workflow, str(c.before and c.before.target)) for c in done.changes] == [("w", "a@1")]
+    assert world.goes_to() == ("b@1", Reason.DISABLED)
+    await plane.close()
+    plane = await world.start(routes("c@1"))
+    assert world.goes_to() == ("base", Reason.DISABLED)
+    await plane.enable("w", ADA)
+    assert world.goes_to() == ("c@1", Reason.ROUTE)
+
+
+async def test_disable_does_not_wait_for_an_adapter_that_loads(world: World) -> None:
+    plane = await world.start(routes())
+    world.engine.gate.clear()
+    world.engine.waiting.clear()
+    edit = asyncio.create_task(plane.apply_text(routes("b@1"), source="api", command=ADA))
+    await world.engine.waiting.wait()
+    try:
+        await asyncio.wait_for(plane.disable("w", ADA), 1.0)
+        assert world.goes_to() == ("base", Reason.DISABLED)
+    finally:
+        world.engine.gate.set()
+        await asyncio.gather(edit, return_exceptions=True)
+    assert world.goes_to() == ("base", Reason.DISABLED)
+
+
+async def test_rollback_does_not_wait_for_an_adapter_that_loads(world: World) -> None:
+    plane = await world.start(routes())
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    world.engine.gate.clear()
+    world.engine.waiting.clear()
+    edit = asyncio.create_task(plane.apply_text(routes("c@1"), source="api", command=ADA))
+    await world.engine.waiting.wait()
+    try:
+        await asyncio.wait_for(plane.rollback("w", ADA), 1.0)
+        assert world.goes_to() == ("a@1", Reason.PINNED)
+    finally:
+        world.engine.gate.set()
+        await asyncio.gather(edit, return_exceptions=True)
+
+
+async def test_engine_refusal_changes_nothing(world: World) -> None:
+    plane = await world.start(routes())
+    world.engine.refuse = {B.digest}
+    with pytest.raises((AdapterRejected, TableRejected)):
+        await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+    assert plane.table.revision == 1
+    assert world.engine.pinned == {A.digest}
+
+
+async def test_dry_run_changes_nothing_and_tells_what_would(world: World) -> None:
+    plane = await world.start(routes())
+    done = await plane.apply_text(routes("b@1", x="base"), source="api", command=ADA, dry_run=True)
+    assert {c.workflow for c in done.changes} == {"w", "x"}
+    assert (plane.table.revision, plane.state.revision) == (1, 1)
+
+
+async def test_failed_dry_run_of_the_file_leaves_its_status_alone(world: World) -> None:
+    plane = await world.start(routes())
+    with pytest.raises(TableRejected):
+        await plane.apply_text("nonsense", source=str(world.file), command=ADA, dry_run=True)
+    assert plane.file_status.ok
+
+
+async def test_fallback_adapters_are_resident_before_they_are_needed(world: World) -> None:
+    await world.start(routes("a@1", "b@1"))
+    assert world.engine.resident == {A.digest, B.digest}
+
+
+async def test_command_decided_on_an_old_revision_is_a_conflict(world: World) -> None:
+    plane = await world.start(routes(x="base"))
+    await plane.disable("w", Command("bob"))
+    with pytest.raises(RevisionConflict, match="bob"):
+        await plane.disable("x", Command("ada", expected_revision=1))
+    # The conflict is told also where the state alone would have refused it.
+    with pytest.raises(RevisionConflict, match="bob"):
+        await plane.disable("w", Command("ada", expected_revision=1))
+
+
+async def test_command_without_a_revision_tries_again_when_the_log_moves(world: World) -> None:
+    plane = await world.start(routes(x="base"))
+    other, real = world.log(), plane._log
+    raced: list[Event] = []
+
+    class Racing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def append(self, draft: Draft, *, expected: int) -> Event:
+            if not raced:  # another process comes first, between catching up and appending
+                raced.append(
+                    other.append(Draft(RouteDisabled("x"), "cli", "", 1.0), expected=expected)
+                )
+            return real.append(draft, expected=expected)
+
+    plane._log = cast(Any, Racing())
+    done = await plane.disable("w", ADA)
+    assert done.revision == 3
+    assert world.goes_to("x")[1] is Reason.DISABLED
+    assert world.goes_to("w")[1] is Reason.DISABLED
+
+
+async def test_rollback_decides_on_what_the_log_holds_when_it_commits(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    other, real = world.log(), plane._log
+    reads: list[int] = []
+
+    class Racing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def read(self, *, after: int = 0, limit: int | None = None) -> Any:
+            found = real.read(after=after, limit=limit)
+            if not reads:
+                reads.append(1)  # c@1 is applied elsewhere just after the plane's first look
+                route = Route("w", Target(C.ref, C.digest))
+                change = TableApplied((route,), "api", "0" * 64)
+                other.append(Draft(change, "cli", "", 1.0), expected=2)
+            return found
+
+    plane._log = cast(Any, Racing())
+    await plane.rollback("w", ADA)
+    assert world.goes_to() == ("b@1", Reason.PINNED)  # what was before c@1, not before b@1
+
+
+async def test_rollback_pins_and_resume_lets_the_file_rule(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    await plane.rollback("w", ADA)
+    assert world.goes_to() == ("a@1", Reason.PINNED)
+    await plane.apply_text(routes("c@1"), source="api", command=ADA)
+    assert world.goes_to() == ("a@1", Reason.PINNED)
+    await plane.resume("w", ADA)
+    assert world.goes_to() == ("c@1", Reason.ROUTE)
+
+
+async def test_rollback_makes_the_old_adapter_resident_first(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    world.engine.resident.discard(A.digest)  # evicted meanwhile
+    await plane.rollback("w", ADA)
+    assert A.digest in world.engine.resident
+
+
+async def test_rollback_to_an_adapter_that_is_gone_is_refused(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    await plane.close()
+    del world.registry.held[A.ref]
+    plane = await world.start(routes("b@1"))
+    with pytest.raises((NotAllowed, NotFound, AdapterRejected)):
+        await plane.rollback("w", ADA)
+    assert world.goes_to() == ("b@1", Reason.ROUTE)
+
+
+async def test_gateway_starts_although_a_pinned_adapter_is_gone(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    await plane.rollback("w", ADA)
+    await plane.close()
+    del world.registry.held[A.ref]
+    await world.start(routes("b@1"))
+
+
+async def test_revoke_sends_its_routes_to_their_fallback(world: World) -> None:
+    plane = await world.start(routes("a@1", "b@1"))
+    await plane.revoke(A.ref, ADA)
+    assert world.goes_to() == ("b@1", Reason.FALLBACK)
+    await plane.revoke(B.ref, ADA)
+    assert world.goes_to() == ("base", Reason.FALLBACK)
+    with pytest.raises(NotAllowed):
+        await plane.revoke(B.ref, ADA)
+    await plane.approve(A.ref, ADA)
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+
+
+async def test_adapter_damaged_on_disk_can_still_be_revoked(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    world.registry.broken.add(A.ref)
+    await plane.revoke(A.ref, ADA)
+    assert world.goes_to() == ("base", Reason.FALLBACK)
+
+
+async def test_unknown_workflow_names_the_nearest(world: World) -> None:
+    plane = await world.start(routes(triage="base"))
+    with pytest.raises(NotFound, match="triage") as missing:
+        await plane.disable("triag", ADA)
+    assert missing.value.nearest == "triage"
+
+
+async def test_saved_edit_becomes_a_revision_by_itself(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    world.file.write_text(routes("b@1"))
+    await world.until(lambda: world.goes_to() == ("b@1", Reason.ROUTE))
+    (event, *_) = await plane.history()
+    assert event.actor == "file"
+
+
+async def test_edit_by_rename_is_seen_again_and_again(world: World) -> None:
+    await world.start(routes("a@1"))
+    for target in ("b@1", "c@1", "a@1"):
+        draft = world.folder / ".routes.yaml.swp"
+        draft.write_text(routes(target))
+        draft.rename(world.file)
+        await world.until(lambda target=target: world.goes_to()[0] == target)  # type: ignore[misc]
+
+
+async def test_edit_through_a_swapped_link_is_seen(world: World) -> None:
+    # How Kubernetes updates a mounted ConfigMap: routes.yaml -> ..data/routes.yaml -> version.
+    for version, target in (("v1", "a@1"), ("v2", "b@1")):
+        (world.folder / version).mkdir()
+        (world.folder / version / "routes.yaml").write_text(routes(target))
+    (world.folder / "..data").symlink_to("v1")
+    world.file.symlink_to("..data/routes.yaml")
+    await world.start()
+    (world.folder / "..tmp").symlink_to("v2")
+    os.replace(world.folder / "..tmp", world.folder / "..data")
+    await world.until(lambda: world.goes_to()[0] == "b@1")
+
+
+async def test_edit_in_the_moment_after_start_is_not_missed(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    world.file.write_text(routes("b@1"))  # the watcher's task has not run yet
+    await world.until(lambda: world.goes_to()[0] == "b@1")
+    assert plane.file_status.ok
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "nonsense: [",
+        routes("a@9"),
+        routes("a@1").replace("fallback", "fallbak"),
+        "version: 1\nworkflows:\n  w: {target: base, description: 2020-13-45}\n",
+        "version: 1\nworkflows:\n  w: {target: base, response_schema: {default: 2020-01-01}}\n",
+        "[" * 5000,
+    ],
+    ids=["yaml", "unknown adapter", "unknown key", "no such date", "date in a schema", "depth"],
+)
+async def test_bad_edit_changes_nothing_is_reported_and_a_good_one_follows(
+    world: World, bad: str
+) -> None:
+    plane = await world.start(routes("a@1"))
+    world.file.write_text(bad)
+    await world.until(lambda: not plane.file_status.ok)
+    assert plane.file_status.problems
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+    world.file.write_text(routes("b@1"))
+    await world.until(lambda: world.goes_to() == ("b@1", Reason.ROUTE))
+    assert plane.file_status.ok
+
+
+async def test_event_of_another_process_is_obeyed(world: World) -> None:
+    await world.start(routes("a@1"))
+    world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
+    await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+
+
+async def test_event_of_another_process_is_obeyed_while_an_adapter_loads(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    world.engine.gate.clear()
+    world.engine.waiting.clear()
+    edit = asyncio.create_task(plane.apply_text(routes("b@1"), source="api", command=ADA))
+    await world.engine.waiting.wait()
+    world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
+    try:
+        await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+    finally:
+        world.engine.gate.set()
+        await asyncio.gather(edit, return_exceptions=True)
+
+
+async def test_failing_watcher_of_swaps_does_not_fail_the_command(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    seen: list[int] = []
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a listener's fault")
+
+    plane.on_swap(fails)
+    plane.on_swap(lambda old, new, event: seen.append(new.revision))
+    await plane.disable("w", ADA)
+    assert seen == [2]
+    await plane.enable("w", ADA)
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+
+
+async def test_log_outage_serves_on_and_catches_up_by_itself(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    real = plane._log
+
+    class Down:
+        def __getattr__(self, name: str) -> Any:
+            raise LogUnavailable("the log is away")
+
+    plane._log = cast(Any, Down())
+    with pytest.raises(LogUnavailable):
+        await plane.disable("w", ADA)
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+    assert plane.log_error
+    world.log().append(
+        Draft(AdapterRevoked(AdapterRef("a", "1"), A.digest), "cli", "", 1.0), expected=1
+    )
+    plane._log = real
+    await world.until(lambda: world.goes_to() == ("base", Reason.FALLBACK), 3.0)
+    assert plane.log_error is None
+
+
+async def test_slow_subscriber_is_told_it_lagged_and_blocks_nobody(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    stream = plane.subscribe()
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    await plane.disable("w", ADA)
+    assert (await first).revision == 2
+    (queue,) = plane._subscribers
+    while not queue.full():
+        queue.put_nowait(None)
+    await plane.enable("w", ADA)
+    assert plane._subscribers == set()
+
+
+async def test_past_table_is_what_it_was(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.disable("w", ADA)
+    event, before, after = await plane.table_at(2)
+    assert event.actor == "ada"
+    assert before.decisions["w"].reason is Reason.ROUTE
+    assert after.decisions["w"].reason is Reason.DISABLED
+    with pytest.raises(NotFound, match="newest is 2"):
+        await plane.table_at(3)

@@ -1,0 +1,92 @@
+"""Events survive the trip through JSON unchanged, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.routing.codec import decode_change, encode_change
+from gateway.routing.events import (
+    AdapterApproved,
+    AdapterRevoked,
+    Change,
+    RouteDisabled,
+    RouteEnabled,
+    RoutePinned,
+    RouteResumed,
+    TableApplied,
+)
+from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Target
+
+names = st.sampled_from(["a", "ticket-triage", "x.y_z"])
+refs = st.builds(AdapterRef, names, st.sampled_from(["1", "2.0"]))
+targets = st.one_of(st.just(BASE_TARGET), st.builds(Target, refs, st.just("d" * 64)))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
+routes = st.builds(
+    Route,
+    names,
+    targets,
+    targets,
+    st.text(max_size=5),
+    st.none() | st.integers(1, 9),
+    st.none() | st.integers(1, 9),
+    st.none() | st.floats(0, 2),
+    st.none() | st.dictionaries(st.text(max_size=3), json_values, max_size=2),
+)
+in_flight = st.sampled_from(["finish", "restart"])
+changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(
+        TableApplied,
+        st.lists(routes, max_size=3).map(tuple),
+        st.text(max_size=4),
+        st.just("e" * 64),
+    ),
+    st.builds(RouteDisabled, names, in_flight),
+    st.builds(RouteEnabled, names),
+    st.builds(RoutePinned, names, st.integers(1, 99), routes, in_flight),
+    st.builds(RouteResumed, names),
+    st.builds(AdapterApproved, refs, st.just("f" * 64)),
+    st.builds(AdapterRevoked, refs, st.just("f" * 64)),
+)
+
+
+@given(changes)
+def test_every_change_comes_back_equal_and_of_its_type(change: Change) -> None:
+    back = decode_change(encode_change(change))
+    assert back == change
+    assert type(back) is type(change)
+    assert back.kind is change.kind
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"v": 2},
+        {"v": None},
+        {"kind": "route_exploded"},
+        {"kind": None},
+        {"workflow": 7},
+        {"in_flight": "maybe"},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_what_this_version_does_not_know_is_refused(edit: dict[str, object]) -> None:
+    fields = json.loads(encode_change(RouteDisabled("w"))) | edit
+    with pytest.raises(ValueError, match=r".+"):
+        decode_change(json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", "{}"])
+def test_what_is_no_event_is_refused_as_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        decode_change(text)
