@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
+from gateway.engine.embedded.rows import Step
+from gateway.engine.embedded.runner import StepResult
 from tests.gateway.api.conftest import ROUTES, World, start
 
 
@@ -38,6 +41,19 @@ async def until(condition: object, deadline_s: float = 20) -> None:
     while not condition():  # type: ignore[operator]
         assert loop.time() < end, "the condition never held"
         await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
+    runner = world.gateway.engine._runner
+    run = runner.run
+
+    def slowed(step: Step) -> StepResult:
+        time.sleep(0.01)
+        return run(step)
+
+    monkeypatch.setattr(runner, "run", slowed)
 
 
 async def test_disable_is_obeyed_at_once_and_after_a_restart_and_enable_brings_it_back(
@@ -163,11 +179,13 @@ async def test_a_full_queue_says_when_to_come_back(world: World) -> None:
     assert all(a.status_code in (200, 429) for a in answers)
 
 
+@pytest.mark.usefixtures("slow_steps")
 async def test_a_client_that_goes_away_frees_its_row(world: World) -> None:
     body = {
         "model": "base",
         "messages": [{"role": "user", "content": "fox"}],
         "max_tokens": 480,
+        "temperature": 0,
         "stream": True,
     }
     engine = world.gateway.engine
@@ -180,6 +198,7 @@ async def test_a_client_that_goes_away_frees_its_row(world: World) -> None:
     assert engine.stats().tokens_generated < 480
 
 
+@pytest.mark.usefixtures("slow_steps")
 async def test_a_stream_is_ended_by_name_when_its_route_is_restarted(world: World) -> None:
     body = {
         "model": "triage",
