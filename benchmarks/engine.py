@@ -28,7 +28,7 @@ from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
 from gateway.routing.table import AdapterRef
 
-PROMPT, NEW, ADAPTERS, ROUNDS = 64, 32, 8, 3
+PROMPT, NEW, ADAPTERS, ROUNDS = 64, 32, 8, 2
 STREAMS = (1, 4, 16)
 
 

@@ -8,7 +8,6 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -162,9 +161,6 @@ async def _streamed(
     await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await waiting
-        await deltas.aclose()  # type: ignore[attr-defined]
         return Response(status_code=499)
     try:
         first = waiting.result()
@@ -174,6 +170,7 @@ async def _streamed(
 
     async def events() -> AsyncIterator[str]:
         delta: Delta | None = first
+        following: asyncio.Future[Delta | None] | None = None
         try:
             for chunk in shape.opening(answer.n):
                 yield _event(chunk)
@@ -182,9 +179,6 @@ async def _streamed(
                 following = asyncio.ensure_future(anext(deltas, None))
                 await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
-                    following.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await following
                     return
                 delta = following.result()
             if usage:
@@ -194,8 +188,11 @@ async def _streamed(
             # Said in the stream, and no [DONE]: a broken answer must not look like a whole one.
             yield f"event: error\n{_event(errors.error_object(error))}"
         finally:
+            # Nothing is awaited here: the server cancels this generator when the client leaves,
+            # and would cancel every wait of its clean-up too. The cancelled read ends the answer.
             gone.cancel()
-            await deltas.aclose()  # type: ignore[attr-defined]
+            if following is not None:
+                following.cancel()
 
     headers = {**answer.headers, "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
