@@ -1,58 +1,25 @@
 """Adapters on disk: published once, whole, and never changed.
 
-The digest that identifies an adapter is sha256 over its `adapter_config.json` (canonical JSON)
-and the bytes of `adapter_model.safetensors`. A folder appears under its name by one rename, so a
-reader never sees half an adapter.
+A folder appears under its name by one rename, so a reader never sees half an adapter. What
+identifies it is its content (`content.py`); what is said of it is its manifest (`manifest.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from gateway.errors import AdapterRejected, BadInput, NotFound
+from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
+from gateway.registry.manifest import MANIFEST, Manifest, make_manifest, parse_manifest
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing.table import AdapterRef
-
-_CONFIG = "adapter_config.json"
-_WEIGHTS = "adapter_model.safetensors"
-_BLOCK = 1 << 20
-
-
-class _Base(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    fingerprint: str
-
-
-class Manifest(BaseModel):
-    """`manifest.json`, strictly read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    schema_version: int = 1
-    name: str
-    version: str
-    digest: str
-    base: _Base
-    rank: int
-    alpha: float
-    use_rslora: bool
-    target_modules: tuple[str, ...]
-    size_bytes: int
-    created_at: str
-    workflow: str = ""
-    description: str = ""
-    state: AdapterState = AdapterState.CANDIDATE
 
 
 class Registry:
@@ -65,8 +32,8 @@ class Registry:
     def find(self, ref: AdapterRef) -> AdapterArtifact | None:
         """The adapter, or None. Raises AdapterRejected where its files are not what the manifest
         says: the digest is checked on first read and whenever a file changed."""
-        path = self.root / ref.name / ref.version
-        if not (path / "manifest.json").is_file():
+        path = self._folder(ref)
+        if not (path / MANIFEST).is_file():
             return None
         state = _state_of(path)
         known = self._known.get(ref)
@@ -91,24 +58,50 @@ class Registry:
         return found
 
     def refs(self) -> list[AdapterRef]:
-        """Every adapter's reference, sorted; nothing is read but names."""
-        found = [
-            AdapterRef(m.parent.parent.name, m.parent.name)
-            for m in self.root.glob("*/*/manifest.json")
-            if not m.parent.parent.name.startswith(".")
-        ]
+        """Every adapter's reference, sorted; nothing is read but names. What is staged, and what
+        has a name that no reference can have, is not in the registry."""
+        found = []
+        for manifest in self.root.glob(f"*/*/{MANIFEST}"):
+            folder = manifest.parent
+            with contextlib.suppress(BadInput):
+                found.append(AdapterRef.parse(f"{folder.parent.name}@{folder.name}"))
         return sorted(found)
 
     def list(self) -> list[AdapterArtifact]:
-        """Every adapter, sorted by reference. Raises AdapterRejected as `find` does."""
-        return [self.get(ref) for ref in self.refs()]
+        """Every whole adapter, sorted by reference. `damaged` has the others."""
+        return [artifact for ref in self.refs() if (artifact := self._whole(ref)) is not None]
+
+    def damaged(self) -> dict[AdapterRef, str]:
+        """The adapters that `find` refuses, with the reason: one of them hides no other."""
+        reasons: dict[AdapterRef, str] = {}
+        for ref in self.refs():
+            try:
+                self.find(ref)
+            except AdapterRejected as error:
+                reasons[ref] = error.message
+        return reasons
+
+    def manifest(self, ref: AdapterRef) -> Manifest:
+        """What the adapter was published with. Raises NotFound and AdapterRejected as `get`."""
+        return parse_manifest(self.get(ref).path / MANIFEST, str(ref))
+
+    def verify(self, ref: AdapterRef) -> AdapterArtifact:
+        """Hash the adapter's files again, whatever their times say. Raises as `get`."""
+        self._known.pop(ref, None)
+        return self.get(ref)
 
     def report(self, ref: AdapterRef) -> dict[str, Any] | None:
-        """The eval report the adapter was published with, if it has one."""
+        """The eval report the adapter was published with, if it has one. Raises AdapterRejected
+        where it cannot be read."""
         path = self.get(ref).path / "report.json"
         if not path.is_file():
             return None
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise AdapterRejected(f"{ref}: {path} is no JSON: {error}", adapter=str(ref)) from None
+        if not isinstance(report, dict):
+            raise AdapterRejected(f"{ref}: {path} is not a JSON object", adapter=str(ref))
         return report
 
     def add(
@@ -127,64 +120,78 @@ class Registry:
         """Publish the PEFT adapter in `folder` as `ref`.
 
         Raises BadInput where `ref` exists with other content, AdapterRejected where the folder is
-        no PEFT adapter. Nothing is left behind on a failure.
+        no PEFT LoRA adapter or holds what no adapter may hold. Nothing is left behind on a
+        failure; publishing the same content again answers what is there.
         """
         AdapterRef.parse(str(ref))
-        digest = adapter_digest(folder, str(ref))
-        existing = self.find(ref)
-        if existing is not None:
-            if existing.digest == digest:
-                return existing
-            raise BadInput(
-                f"{ref} exists with other content; adapters never change, publish a new version",
-                param="version",
-            )
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        manifest = Manifest(
-            name=ref.name,
-            version=ref.version,
-            digest=digest,
-            base=_Base(name=base_name, fingerprint=base_fingerprint),
-            rank=config.get("r", 0),
-            alpha=config.get("lora_alpha", math.nan),
-            use_rslora=bool(config.get("use_rslora")),
-            target_modules=tuple(sorted(_as_list(config.get("target_modules")))),
-            size_bytes=(folder / _WEIGHTS).stat().st_size,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            workflow=workflow,
-            description=description,
-            state=state,
-        )
+        check_files(folder, str(ref))
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as temporary:
             staged = Path(temporary) / "adapter"
             staged.mkdir()
-            for name in (_CONFIG, _WEIGHTS):
+            for name in (CONFIG, WEIGHTS):
                 shutil.copyfile(folder / name, staged / name)
+            # Of the copy: the source may be written to while it is read.
+            manifest = make_manifest(
+                staged,
+                ref,
+                base_name=base_name,
+                base_fingerprint=base_fingerprint,
+                workflow=workflow,
+                description=description,
+                state=state,
+            )
             if report is not None:
                 (staged / "report.json").write_text(json.dumps(report, indent=2) + "\n")
             if recipe is not None:
-                (staged / "recipe.yaml").write_text(recipe)
-            (staged / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
-            target = self.root / ref.name / ref.version
+                (staged / "recipe.yaml").write_text(recipe, encoding="utf-8")
+            (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            target = self._folder(ref)
             target.parent.mkdir(exist_ok=True)
             try:
                 staged.rename(target)
             except OSError as error:
-                raise BadInput(f"{ref} was published by another process: {error}") from None
+                existing = self.find(ref)
+                if existing is None:  # something that is no adapter is in the way
+                    raise BadInput(
+                        f"{ref} cannot be put at {target}: {error}; move away what is there",
+                        param="version",
+                    ) from None
+                if existing.digest != manifest.digest:
+                    raise BadInput(
+                        f"{ref} exists with other content; adapters never change, "
+                        "publish a new version",
+                        param="version",
+                    ) from None
         return self.get(ref)
 
+    def _folder(self, ref: AdapterRef) -> Path:
+        """Where `ref` lies. A link on the way would let it change, or lie elsewhere."""
+        folder = self.root / ref.name / ref.version
+        for part in (folder.parent, folder):
+            if part.is_symlink():
+                raise AdapterRejected(
+                    f"{ref}: {part} is a link; the registry holds adapters themselves, "
+                    "publish it with `gateway adapters add`",
+                    adapter=str(ref),
+                )
+        return folder
+
+    def _whole(self, ref: AdapterRef) -> AdapterArtifact | None:
+        with contextlib.suppress(AdapterRejected):
+            return self.find(ref)
+        return None
+
     def _read(self, ref: AdapterRef, path: Path) -> AdapterArtifact:
-        try:
-            manifest = Manifest.model_validate_json((path / "manifest.json").read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise AdapterRejected(
-                f"{path / 'manifest.json'}: {field}: {first['msg']}", adapter=str(ref)
-            ) from None
+        check_files(path, str(ref))
+        manifest = parse_manifest(path / MANIFEST, str(ref))
         found = adapter_digest(path, str(ref))
-        if (manifest.name, manifest.version) != (ref.name, ref.version) or manifest.digest != found:
+        if manifest.ref != ref:
+            raise AdapterRejected(
+                f"{ref}: {path / MANIFEST}: says it is {manifest.ref}; publish it under that name",
+                adapter=str(ref),
+            )
+        if manifest.digest != found:
             raise AdapterRejected(
                 f"{ref}: the files in {path} are not those the manifest was written for "
                 f"(digest {found[:12]}, recorded {manifest.digest[:12]}); publish it again",
@@ -206,34 +213,11 @@ class Registry:
         )
 
 
-def adapter_digest(folder: Path, name: str) -> str:
-    """The identity of the adapter in `folder`, as sha256 hex. Raises AdapterRejected where a
-    file is missing or a link, or the configuration is no JSON."""
-    digest = hashlib.sha256()
-    for file in (_CONFIG, _WEIGHTS):
-        path = folder / file
-        if path.is_symlink() or not path.is_file():
-            raise AdapterRejected(f"{name}: {path} is not a regular file", adapter=name)
-    try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AdapterRejected(f"{name}: {_CONFIG} is no JSON: {error}", adapter=name) from None
-    digest.update(json.dumps(config, sort_keys=True).encode())
-    with (folder / _WEIGHTS).open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _state_of(path: Path) -> tuple[int, ...]:
     parts: list[int] = []
-    for name in ("manifest.json", _CONFIG, _WEIGHTS):
+    for name in (MANIFEST, CONFIG, WEIGHTS):
         file = path / name
         if file.exists():
             stat = file.stat()
             parts += [stat.st_size, stat.st_mtime_ns]
     return tuple(parts)
-
-
-def _as_list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(item) for item in value or ()]
