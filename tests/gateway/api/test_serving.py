@@ -13,7 +13,7 @@ import pytest
 
 from gateway.engine.embedded.rows import Step
 from gateway.engine.embedded.runner import StepResult
-from tests.gateway.api.conftest import ROUTES, World, start
+from tests.gateway.conftest import ROUTES, World, start
 
 
 def client(world: World) -> openai.AsyncOpenAI:
