@@ -19,7 +19,7 @@ from gateway.control.plane import Command, Committed, ControlPlane, DecisionChan
 from gateway.engine.base import Engine
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
-from gateway.routing.events import Event
+from gateway.routing.events import API_SOURCE, Event
 from gateway.routing.table import AdapterRef, Decision
 
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
@@ -113,7 +113,7 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
     async def put_table(order: TableOrder, dry_run: bool = False) -> dict[str, Any]:
         return committed_json(
             await plane.apply_text(
-                order.text, source="api", command=order.command(), dry_run=dry_run
+                order.text, source=API_SOURCE, command=order.command(), dry_run=dry_run
             )
         )
 
@@ -184,6 +184,8 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
                 "ok": file.ok,
                 "problems": [asdict(problem) for problem in file.problems],
                 "loaded_at": file.loaded_at,
+                # False where a table that was applied over this API lies above the file.
+                "in_force": plane.state.table_digest == plane.state.file_digest,
             },
             "log": {"ok": plane.log_error is None, "error": plane.log_error},
         }

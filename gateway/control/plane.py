@@ -40,6 +40,7 @@ from gateway.routesfile.parse import parse
 from gateway.routesfile.validate import validate
 from gateway.routing import commands
 from gateway.routing.events import (
+    API_SOURCE,
     AdapterApproved,
     AdapterRevoked,
     Change,
@@ -102,9 +103,10 @@ class ControlPlane:
         return self._artifacts
 
     async def start(self) -> None:
-        """Replay the log, take in routes.yaml, make its adapters resident, begin to watch.
+        """Replay the log, take in routes.yaml if it was edited, make the table's adapters
+        resident, begin to watch.
 
-        Raises TableRejected where the file is broken, LogUnavailable where the log is.
+        Raises TableRejected where an edited file is broken, LogUnavailable where the log is.
         """
         await asyncio.to_thread(self._read_registry)
         await self._catch_up()
@@ -151,11 +153,16 @@ class ControlPlane:
     ) -> Committed:
         """Validate a whole routes.yaml, make its adapters resident, and make it a revision.
 
-        Text equal to what was last applied changes nothing. Raises TableRejected, RevisionConflict.
+        Text equal to what was last applied changes nothing; nor does the file's while it is
+        what was last taken from the file, so that no restart undoes a table that came over the
+        API. Raises TableRejected, RevisionConflict.
         """
         digest = hashlib.sha256(text.encode()).hexdigest()
-        is_file = source == str(self.file_status.path) and not dry_run
+        is_file = source != API_SOURCE and not dry_run
         async with self._applying:
+            if is_file and digest == self.state.file_digest:
+                self._file_read(True, ())
+                return Committed(None, self.state.revision, ())
             try:
                 table = await asyncio.to_thread(self._validated, text, source, digest)
                 if dry_run:
@@ -183,7 +190,11 @@ class ControlPlane:
         try:
             await self._make_resident(wanted)
             async with self._lock:
-                if table.digest == self.state.table_digest:
+                # An edit to what came over the API already is an event all the same: the log has
+                # to know that the file was taken, or a restart would take it again.
+                from_api = table.source == API_SOURCE
+                state = self.state
+                if table.digest == (state.table_digest if from_api else state.file_digest):
                     return Committed(None, self.state.revision, ())
                 return await self._commit(decide, command)
         finally:

@@ -13,6 +13,7 @@ from typing import Literal
 from gateway.routing.table import AdapterRef, Route
 
 InFlight = Literal["finish", "restart"]
+API_SOURCE = "api"  # of a table that came over the admin API, not from the file
 
 
 class EventKind(StrEnum):
@@ -30,7 +31,7 @@ class TableApplied:
     """routes.yaml (or a PUT table) accepted whole: all routes, by workflow name."""
 
     routes: tuple[Route, ...]  # sorted by workflow
-    source: str  # file name or "api"
+    source: str  # the file's path, or API_SOURCE
     digest: str  # sha256 hex of the text that was applied
     kind: Literal[EventKind.TABLE_APPLIED] = EventKind.TABLE_APPLIED
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.registry.values import AdapterState
 from gateway.routing.events import (
+    API_SOURCE,
     AdapterApproved,
     AdapterRevoked,
     Event,
@@ -42,7 +43,8 @@ class RoutingState:
 
     revision: int = 0
     routes: Mapping[str, Route] = field(default_factory=dict)
-    table_digest: str = ""
+    table_digest: str = ""  # of the text in force, wherever it came from
+    file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
 
@@ -53,10 +55,15 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
         raise ValueError(f"revision {event.revision} cannot follow {state.revision}")
     state = replace(state, revision=event.revision)
     match event.change:
-        case TableApplied(routes=routes, digest=digest):
+        case TableApplied(routes=routes, source=source, digest=digest):
             # Overrides stay, also those of workflows that the new table leaves out: an
             # operator's hand is lifted by an operator alone.
-            return replace(state, routes={r.workflow: r for r in routes}, table_digest=digest)
+            return replace(
+                state,
+                routes={r.workflow: r for r in routes},
+                table_digest=digest,
+                file_digest=state.file_digest if source == API_SOURCE else digest,
+            )
         case RouteDisabled(workflow=workflow):
             hand = Disabled(event.revision, event.actor, event.reason, event.at)
             return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))

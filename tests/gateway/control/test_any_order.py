@@ -17,7 +17,7 @@ from gateway.control.plane import Command, ControlPlane
 from gateway.errors import GatewayError
 from gateway.log.sqlite import SqliteLog
 from gateway.registry.values import AdapterState
-from gateway.routing.events import Draft, RouteDisabled
+from gateway.routing.events import API_SOURCE, Draft, RouteDisabled
 from gateway.routing.fold import effective, fold_all
 from gateway.routing.table import AdapterRef, Reason
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
@@ -58,12 +58,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.file,
             clock=lambda: 1.0,
         )
-        try:
-            self.run(self.plane.start())
-        except GatewayError:  # the file names a revoked adapter: put right, as an operator would
-            self.file.write_text(text_of({"one": ("base", "base")}))
-            self.run(self.plane.close())
-            self.open()
+        self.run(self.plane.start())
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -108,6 +103,10 @@ class AnyOrder(RuleBasedStateMachine):
         ):
             self.file.write_text(before)
 
+    @rule(table=tables)
+    def put(self, table: dict[str, tuple[str, str]]) -> None:
+        self.attempt(self.plane.apply_text(text_of(table), source=API_SOURCE, command=ADA))
+
     @rule(text=st.sampled_from(["", "version: 1", "version: 1\nworkflows: {one: {target: z@1}}"]))
     def bad_edit(self, text: str) -> None:
         before = self.plane.table
@@ -130,7 +129,9 @@ class AnyOrder(RuleBasedStateMachine):
             task.cancel()
         with contextlib.suppress(GatewayError):
             self.run(self.plane.close())
+        held = self.plane.state
         self.open()
+        assert self.plane.state.routes == held.routes  # the file was not edited
 
     @invariant()
     def promises_hold(self) -> None:

@@ -98,6 +98,46 @@ async def test_restart_on_an_unchanged_file_adds_no_revision(world: World) -> No
     assert (await world.start()).table.revision == 1
 
 
+async def test_applied_table_survives_a_restart_on_an_unedited_file(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    await plane.close()
+    await world.start()
+    assert world.goes_to() == ("b@1", Reason.ROUTE)
+    assert world.plane.table.revision == 2
+    assert world.plane.file_status.ok
+
+
+async def test_touched_file_does_not_undo_an_applied_table(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    read_at = world.file.stat().st_mtime_ns
+    os.utime(world.file, ns=(read_at + 10**9, read_at + 10**9))
+    seen = plane.file_status
+    await world.until(lambda: plane.file_status is not seen)  # read again, and left alone
+    assert world.goes_to() == ("b@1", Reason.ROUTE)
+    assert plane.table.revision == 2
+
+
+async def test_file_edited_after_a_table_was_applied_rules(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    await plane.close()
+    await world.start(routes("c@1"))
+    assert world.goes_to() == ("c@1", Reason.ROUTE)
+
+
+async def test_file_brought_up_to_an_applied_table_undoes_no_later_one(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.apply_text(routes("b@1"), source="api", command=ADA)
+    world.file.write_text(routes("b@1"))
+    await world.until(lambda: plane.state.file_digest == plane.state.table_digest)
+    await plane.apply_text(routes("c@1"), source="api", command=ADA)
+    await plane.close()
+    await world.start()
+    assert world.goes_to() == ("c@1", Reason.ROUTE)
+
+
 async def test_disable_goes_to_fallback_and_survives_restart_and_file_edit(world: World) -> None:
     plane = await world.start(routes("a@1", "b@1"))
     done = await plane.disable("w", ADA)
