@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from gateway.cli.client import Unreachable
+from gateway.errors import RevisionConflict
 from gateway.log.sqlite import FILE_NAME, SqliteLog
 from gateway.routing.events import Change, Draft, Event
 from gateway.routing.fold import RoutingState, effective, fold, fold_all
@@ -15,17 +18,49 @@ Decide = Callable[[RoutingState, Sequence[Event]], Change]
 
 
 def append(
-    state_dir: Path, decide: Decide, workflow: str, actor: str, reason: str
-) -> tuple[Event, Decision | None, Decision | None]:
-    """Decide on the log's state and append. Returns the event and the workflow's decision before
-    and after. Raises GatewayError as the running gateway would."""
-    log = SqliteLog(state_dir / FILE_NAME)
+    state_dir: Path,
+    decide: Decide,
+    workflow: str,
+    actor: str,
+    reason: str,
+    expected: int | None = None,
+) -> dict[str, Any]:
+    """Decide on the log's state and append. Returns what the admin API answers to a command, and
+    `offline`. Raises GatewayError as the running gateway would, and Unreachable where there is
+    no log: a wrong folder must not become a new, empty one that no gateway reads."""
+    path = state_dir / FILE_NAME
+    if not path.is_file():
+        raise Unreachable(
+            f"no gateway answers, and there is no log at {path} (--state names its folder)"
+        )
+    log = SqliteLog(path)
     try:
         events = list(log.read())
         state = fold_all(events)
+        if expected is not None and expected != state.revision:
+            mover = events[-1].actor if events else None
+            raise RevisionConflict(
+                f"the log is at revision {state.revision}, moved by {mover}; "
+                f"this was decided on revision {expected}",
+                expected=expected,
+                actual=state.revision,
+                actor=mover,
+            )
         draft = Draft(decide(state, events), actor, reason, time.time())
         event = log.append(draft, expected=state.revision)
         before, after = effective(state), effective(fold(state, event))
-        return event, before.resolve(workflow), after.resolve(workflow)
+        old, new = before.resolve(workflow), after.resolve(workflow)
+        change = {"workflow": workflow, "before": _shown(old), "after": _shown(new)}
+        return {
+            "revision": event.revision,
+            "offline": True,
+            "changes": [] if change["before"] == change["after"] else [change],
+        }
     finally:
         log.close()
+
+
+def _shown(decision: Decision | None) -> dict[str, str] | None:
+    if decision is None:
+        return None
+    return {"target": str(decision.target), "reason": decision.reason}

@@ -1,0 +1,31 @@
+"""Options that several commands share, declared once so that they read alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+ADMIN_URL = "http://127.0.0.1:8001"
+STATE = Path("var")
+
+AdminUrl = Annotated[
+    str, typer.Option("--admin-url", envvar="GATEWAY_ADMIN_URL", help="The admin API.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (default gateway.toml, if there).")
+]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept in the log.")]
+State = Annotated[
+    Path, typer.Option(envvar="GATEWAY_STATE", help="The log's folder, if the gateway is down.")
+]
+Expected = Annotated[
+    int | None, typer.Option("--expected-revision", help="Refuse if the log has moved past this.")
+]
+InFlight = Annotated[
+    Literal["finish", "restart"], typer.Option(help="What becomes of running requests.")
+]
+Workflow = Annotated[str, typer.Argument(help="The workflow's name.", show_default=False)]
+AdapterName = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The adapter.")]

@@ -1,0 +1,74 @@
+"""What a command says and how it ends: errors to messages and exit codes, changes to lines.
+
+Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 gateway unreachable or outcome unknown,
+4 revision conflict.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn, ParamSpec
+
+import typer
+
+from gateway.cli.client import OutcomeUnknown, Refused, Unreachable
+from gateway.errors import BadInput, GatewayError, RevisionConflict, TableRejected
+
+P = ParamSpec("P")
+
+REFUSED, BAD_INPUT, UNKNOWN, CONFLICT = 1, 2, 3, 4
+_REFUSALS = {"revision_conflict": CONFLICT, "table_rejected": BAD_INPUT}
+
+
+def coded(function: Callable[P, None]) -> Callable[P, None]:
+    """Errors of a command to messages and exit codes, in one place."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Refused as error:
+            fail(str(error), _REFUSALS.get(error.code, REFUSED))
+        except Unreachable as error:
+            fail(f"{error}; start it with `gateway serve`, or name it with --admin-url", UNKNOWN)
+        except OutcomeUnknown as error:
+            fail(str(error), UNKNOWN)
+        except RevisionConflict as error:
+            fail(error.message, CONFLICT)
+        except (TableRejected, BadInput) as error:
+            fail(error.message, BAD_INPUT)
+        except GatewayError as error:
+            fail(error.message, REFUSED)
+
+    return wrapped
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the command with `message` on stderr."""
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def print_json(data: Any) -> None:
+    """For scripts: the API's own answer."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_change(done: dict[str, Any], *, nothing: str = "nothing changed") -> None:
+    """Which routes became what, at which revision."""
+    for change in done["changes"]:
+        before, after = change["before"], change["after"]
+        old = f"{before['target']} ({before['reason']})" if before else "(none)"
+        new = f"{after['target']} ({after['reason']})" if after else "(none)"
+        print(f"{change['workflow']}: {old} -> {new} at revision {done['revision']}")
+    if not done["changes"]:
+        print(f"{nothing}; revision {done['revision']}")
+
+
+def local_time(at: float) -> str:
+    """Seconds since the epoch as the operator's clock shows them."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

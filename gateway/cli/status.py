@@ -1,0 +1,85 @@
+"""`gateway status`: one look at the engine, the log, the file, and what is not as the file says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from gateway.cli.client import AdminClient
+from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
+from gateway.cli.outcomes import coded, local_time, print_json
+
+app = typer.Typer()
+
+
+@app.command()
+@coded
+def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
+    """Engine, slots, log, file, overrides, and adapters that cannot be served."""
+    client = AdminClient(admin_url)
+    data = client.call("GET", "/status")
+    if as_json:
+        print_json(data)
+        return
+    workflows = client.call("GET", "/routes")["workflows"]
+    for line in lines(data, workflows):
+        print(line)
+
+
+def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
+    """The answers of `status` and `routes` as an operator reads them."""
+    return [
+        f"gateway    {data['version']}, serving revision {data['revision']}",
+        *_engine(data["engine"], data["stats"]),
+        _log(data["log"]),
+        *_file(data["routes_file"]),
+        *_overrides(workflows),
+    ]
+
+
+def _engine(info: dict[str, Any], stats: dict[str, Any]) -> list[str]:
+    health = "runs" if stats["healthy"] else "HAS FAILED: restart the gateway; its log says why"
+    return [
+        f"engine     {health}: {info['model']} on {info['device']} ({info['dtype']})",
+        f"slots      {len(stats['resident_adapters'])} of {info['slots']} hold adapters, "
+        f"{stats['adapter_load_failures']} loads failed since the start",
+        f"load       {stats['running_rows']} of {info['max_rows']} rows run, "
+        f"{stats['queue_depth']} of {info['max_queue']} requests wait",
+    ]
+
+
+def _log(state: dict[str, Any]) -> str:
+    if state["ok"]:
+        return "log        reachable"
+    return f"log        NOT REACHABLE, the last good table is served: {state['error']}"
+
+
+def _file(state: dict[str, Any]) -> list[str]:
+    if state["ok"]:
+        return [f"file       {state['path']}, accepted at {local_time(state['loaded_at'])}"]
+    return [
+        f"file       {state['path']}, NOT ACCEPTED at {local_time(state['loaded_at'])}; "
+        "the table before it is served:",
+        *(f"           {_problem(problem)}" for problem in state["problems"]),
+    ]
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    place = f"{problem['line']}:{problem['column']}: " if problem["line"] else ""
+    field = f"{problem['field']}: " if problem["field"] else ""
+    return f"{place}{field}{problem['message']}"
+
+
+def _overrides(workflows: dict[str, Any]) -> list[str]:
+    found = []
+    for name, route in workflows.items():
+        for kind, hand in (route["override"] or {}).items():
+            to = f" to revision {hand['to_revision']}" if kind == "pinned" else ""
+            why = f": {hand['reason']}" if hand["reason"] else ""
+            found.append(
+                f"override   {name} {kind}{to} by {hand['actor']} at revision {hand['revision']}, "
+                f"{local_time(hand['at'])}{why}; it goes to {route['target']}, "
+                f"the file says {route['file_target'] or 'nothing of it'}"
+            )
+    return found or ["overrides  none"]
