@@ -1,4 +1,4 @@
-"""Events: everything that changes routing, as values, and their JSON form in the log.
+"""Events: everything that changes routing or access, as values, and their JSON form in the log.
 
 An event's sequence number is the revision. Events are self-contained: a fold never has to look
 anything up outside the log.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from gateway.access.values import Key
 from gateway.routing.table import AdapterRef, Route
 
 InFlight = Literal["finish", "restart"]
@@ -24,6 +25,8 @@ class EventKind(StrEnum):
     ROUTE_RESUMED = "route_resumed"
     ADAPTER_APPROVED = "adapter_approved"
     ADAPTER_REVOKED = "adapter_revoked"
+    KEY_CREATED = "key_created"
+    KEY_REVOKED = "key_revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,21 @@ class AdapterRevoked:
     kind: Literal[EventKind.ADAPTER_REVOKED] = EventKind.ADAPTER_REVOKED
 
 
+@dataclass(frozen=True, slots=True)
+class KeyCreated:
+    """A key that is let in from now on. Of its secret the log has the digest alone."""
+
+    key: Key
+    kind: Literal[EventKind.KEY_CREATED] = EventKind.KEY_CREATED
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked:
+    key_id: str
+    name: str
+    kind: Literal[EventKind.KEY_REVOKED] = EventKind.KEY_REVOKED
+
+
 Change = (
     TableApplied
     | RouteDisabled
@@ -86,6 +104,8 @@ Change = (
     | RouteResumed
     | AdapterApproved
     | AdapterRevoked
+    | KeyCreated
+    | KeyRevoked
 )
 
 

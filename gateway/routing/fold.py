@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from gateway.access.values import KeyRecord, Mark
 from gateway.registry.values import AdapterState
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
     AdapterRevoked,
     Event,
+    KeyCreated,
+    KeyRevoked,
     RouteDisabled,
     RouteEnabled,
     RoutePinned,
@@ -47,6 +50,7 @@ class RoutingState:
     file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
+    keys: Mapping[str, KeyRecord] = field(default_factory=dict)  # by key id, revoked ones too
 
 
 def fold(state: RoutingState, event: Event) -> RoutingState:
@@ -78,6 +82,14 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             return replace(state, verdicts={**state.verdicts, digest: AdapterState.APPROVED})
         case AdapterRevoked(digest=digest):
             return replace(state, verdicts={**state.verdicts, digest: AdapterState.REVOKED})
+        case KeyCreated(key=key):
+            return replace(state, keys={**state.keys, key.id: KeyRecord(key, _mark(event))})
+        case KeyRevoked(key_id=key_id):
+            known = state.keys.get(key_id)
+            if known is None:
+                return state
+            revoked = replace(known, revoked=_mark(event))
+            return replace(state, keys={**state.keys, key_id: revoked})
 
 
 def fold_all(events: Iterable[Event], state: RoutingState | None = None) -> RoutingState:
@@ -133,6 +145,10 @@ def live_route(state: RoutingState, workflow: str) -> Route | None:
     """The route in force (the pin's, or the file's), whether disabled or not."""
     hand = _hand(state, workflow)
     return hand.pinned.route if hand.pinned is not None else state.routes.get(workflow)
+
+
+def _mark(event: Event) -> Mark:
+    return Mark(event.revision, event.actor, event.reason, event.at)
 
 
 def _hand(state: RoutingState, workflow: str) -> Override:

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.access.values import ClientGrant, Key, OperatorGrant, Role
 from gateway.routing.codec import decode_change, encode_change
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
     Change,
+    KeyCreated,
+    KeyRevoked,
     RouteDisabled,
     RouteEnabled,
     RoutePinned,
@@ -42,6 +45,10 @@ routes = st.builds(
     st.none() | st.floats(0, 2),
     st.none() | st.dictionaries(st.text(max_size=3), json_values, max_size=2),
 )
+counts = st.none() | st.integers(1, 9)
+grants = st.builds(OperatorGrant, st.sampled_from(Role)) | st.builds(
+    ClientGrant, st.lists(names, max_size=2).map(tuple), counts, counts, counts
+)
 in_flight = st.sampled_from(["finish", "restart"])
 changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(
@@ -56,6 +63,8 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(RouteResumed, names),
     st.builds(AdapterApproved, refs, st.just("f" * 64)),
     st.builds(AdapterRevoked, refs, st.just("f" * 64)),
+    st.builds(KeyCreated, st.builds(Key, names, names, st.just("a" * 64), grants)),
+    st.builds(KeyRevoked, names, names),
 )
 
 
