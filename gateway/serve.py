@@ -36,7 +36,11 @@ class Gateway:
         )
         self.registry = Registry(settings.registry)
         self.plane = ControlPlane(
-            SqliteLog(settings.state / FILE_NAME), self.registry, self.engine, settings.routes
+            SqliteLog(settings.state / FILE_NAME),
+            self.registry,
+            self.engine,
+            settings.routes,
+            replica=settings.replica_name,
         )
         self._servers: list[uvicorn.Server] = []
         self._tasks: list[asyncio.Task[None]] = []

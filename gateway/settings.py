@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,11 @@ class Settings(BaseModel):
     admin_port: int = Field(default=8001, ge=0, le=65535, description="its port; 0: a free one")
     routes: Path = Field(default=Path("routes.yaml"), description="the routing table's file")
     state: Path = Field(default=Path("var"), description="folder of the revision log")
+    replica: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._:-]{0,128}$",
+        description="this gateway's name among its replicas; empty: host name and port",
+    )
     registry: Path = Field(default=Path("registry"), description="folder of the adapters")
     model: str | None = Field(default=None, description="base model: folder or hub id")
     device: Device = Field(default="auto", description="auto, cpu or cuda")
@@ -44,6 +50,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
+
+    @property
+    def replica_name(self) -> str:
+        """What events and status call this gateway."""
+        return self.replica or f"{socket.gethostname()}:{self.port}"
 
     @property
     def engine(self) -> EngineOptions:

@@ -33,8 +33,10 @@ class Order(BaseModel):
     reason: str = Field(default="", max_length=2000)
     expected_revision: int | None = Field(default=None, ge=0)
 
-    def command(self) -> Command:
-        return Command(self.actor, self.reason, self.expected_revision)
+    def command(self, request: Request) -> Command:
+        """The order as a command that remembers which address gave it."""
+        address = request.client.host if request.client else ""
+        return Command(self.actor, self.reason, self.expected_revision, address)
 
 
 class ReasonedOrder(Order):
@@ -110,31 +112,33 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
         return {"from": a, "to": second.revision, "changes": changes}
 
     @app.put("/admin/v1/table")
-    async def put_table(order: TableOrder, dry_run: bool = False) -> dict[str, Any]:
+    async def put_table(
+        order: TableOrder, request: Request, dry_run: bool = False
+    ) -> dict[str, Any]:
         return committed_json(
             await plane.apply_text(
-                order.text, source=API_SOURCE, command=order.command(), dry_run=dry_run
+                order.text, source=API_SOURCE, command=order.command(request), dry_run=dry_run
             )
         )
 
     @app.post("/admin/v1/workflows/{workflow}/disable")
-    async def disable(workflow: str, order: DisableOrder) -> dict[str, Any]:
-        done = await plane.disable(workflow, order.command(), in_flight=order.in_flight)
+    async def disable(workflow: str, order: DisableOrder, request: Request) -> dict[str, Any]:
+        done = await plane.disable(workflow, order.command(request), in_flight=order.in_flight)
         return committed_json(done)
 
     @app.post("/admin/v1/workflows/{workflow}/enable")
-    async def enable(workflow: str, order: Order) -> dict[str, Any]:
-        return committed_json(await plane.enable(workflow, order.command()))
+    async def enable(workflow: str, order: Order, request: Request) -> dict[str, Any]:
+        return committed_json(await plane.enable(workflow, order.command(request)))
 
     @app.post("/admin/v1/workflows/{workflow}/resume")
-    async def resume(workflow: str, order: Order) -> dict[str, Any]:
-        return committed_json(await plane.resume(workflow, order.command()))
+    async def resume(workflow: str, order: Order, request: Request) -> dict[str, Any]:
+        return committed_json(await plane.resume(workflow, order.command(request)))
 
     @app.post("/admin/v1/workflows/{workflow}/rollback")
-    async def rollback(workflow: str, order: RollbackOrder) -> dict[str, Any]:
+    async def rollback(workflow: str, order: RollbackOrder, request: Request) -> dict[str, Any]:
         return committed_json(
             await plane.rollback(
-                workflow, order.command(), to_revision=order.to, in_flight=order.in_flight
+                workflow, order.command(request), to_revision=order.to, in_flight=order.in_flight
             )
         )
 
@@ -164,12 +168,12 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
         return {**_adapter(plane, artifact), "report": report}
 
     @app.post("/admin/v1/adapters/{ref}/approve")
-    async def approve(ref: str, order: Order) -> dict[str, Any]:
-        return committed_json(await plane.approve(AdapterRef.parse(ref), order.command()))
+    async def approve(ref: str, order: Order, request: Request) -> dict[str, Any]:
+        return committed_json(await plane.approve(AdapterRef.parse(ref), order.command(request)))
 
     @app.post("/admin/v1/adapters/{ref}/revoke")
-    async def revoke(ref: str, order: ReasonedOrder) -> dict[str, Any]:
-        return committed_json(await plane.revoke(AdapterRef.parse(ref), order.command()))
+    async def revoke(ref: str, order: ReasonedOrder, request: Request) -> dict[str, Any]:
+        return committed_json(await plane.revoke(AdapterRef.parse(ref), order.command(request)))
 
     @app.get("/admin/v1/status")
     async def status() -> dict[str, Any]:
@@ -225,6 +229,8 @@ def event_json(event: Event) -> dict[str, Any]:
         "actor": event.actor,
         "reason": event.reason,
         "at": event.at,
+        "origin": event.origin,
+        "hash": event.hash,
         "change": asdict(event.change),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def append(
                 actual=state.revision,
                 actor=mover,
             )
-        draft = Draft(decide(state, events), actor, reason, time.time())
+        draft = Draft(decide(state, events), actor, reason, time.time(), _origin())
         event = log.append(draft, expected=state.revision)
         before, after = effective(state), effective(fold(state, event))
         old, new = before.resolve(workflow), after.resolve(workflow)
@@ -64,3 +65,7 @@ def _shown(decision: Decision | None) -> dict[str, str] | None:
     if decision is None:
         return None
     return {"target": str(decision.target), "reason": decision.reason}
+
+
+def _origin() -> str:
+    return f"cli/{socket.gethostname()}"

@@ -73,8 +73,11 @@ class ControlPlane:
         engine: Engine,
         routes_path: Path,
         *,
+        replica: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`replica` names this process in the events it makes."""
+        self._replica = replica
         self._log = log
         self._registry = registry
         self._engine = engine
@@ -338,7 +341,8 @@ class ControlPlane:
                 )
             change = await decide()
             before, decided_on = self.table, self.state.revision
-            draft = Draft(change, command.actor, command.reason, self._clock())
+            origin = "/".join(part for part in (self._replica, command.origin) if part)
+            draft = Draft(change, command.actor, command.reason, self._clock(), origin)
             try:
                 event = await asyncio.to_thread(self._log.append, draft, expected=decided_on)
             except RevisionConflict:

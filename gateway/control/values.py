@@ -12,11 +12,12 @@ from gateway.routing.table import Decision, RoutingTable
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Who asks, why, and the revision it was decided on (None: whatever is newest)."""
+    """Who asks, why, from where, and the revision it was decided on (None: the newest)."""
 
     actor: str
     reason: str = ""
     expected_revision: int | None = None
+    origin: str = ""  # the address that asked, as the replica saw it
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.log.record import Record
 from gateway.routing.events import Draft, Event
 
 
@@ -24,6 +25,10 @@ class RevisionLog(Protocol):
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """Events with revision > `after`, oldest first, at most `limit` of them."""
+        ...
+
+    def records(self, *, after: int = 0, limit: int | None = None) -> Sequence[Record]:
+        """The same as they are stored, with the chain's hashes: for audit and for copies."""
         ...
 
     def head(self) -> int:

@@ -10,29 +10,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import LogUnavailable, RevisionConflict
-from gateway.routing.codec import decode_change, encode_change
+from gateway.log.record import Record, event_of, sealed
 from gateway.routing.events import Draft, Event
 
 FILE_NAME = "revisions.sqlite"
 _BUSY_S = 5.0
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    revision INTEGER PRIMARY KEY,
-    change TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    at REAL NOT NULL
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS events_never_change BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'events never change'); END;
-CREATE TRIGGER IF NOT EXISTS events_never_go BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'events never go'); END;
--- INSERT OR REPLACE deletes without the trigger above: only the next number may come in.
-CREATE TRIGGER IF NOT EXISTS events_follow_on BEFORE INSERT ON events
-WHEN NEW.revision IS NOT (SELECT coalesce(max(revision), 0) + 1 FROM events)
-BEGIN SELECT RAISE(ABORT, 'events follow on without a gap'); END;
-"""
+_COLUMNS = "revision, change, actor, reason, at, origin, hash"
+# What brings a file from each schema version to the next.
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE events (
+            revision INTEGER PRIMARY KEY,
+            change TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            at REAL NOT NULL
+        ) STRICT""",
+        """CREATE TRIGGER events_never_change BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'events never change'); END""",
+        """CREATE TRIGGER events_never_go BEFORE DELETE ON events
+        BEGIN SELECT RAISE(ABORT, 'events never go'); END""",
+        # INSERT OR REPLACE deletes without the trigger above: only the next number may come in.
+        """CREATE TRIGGER events_follow_on BEFORE INSERT ON events
+        WHEN NEW.revision IS NOT (SELECT coalesce(max(revision), 0) + 1 FROM events)
+        BEGIN SELECT RAISE(ABORT, 'events follow on without a gap'); END""",
+    ),
+    (
+        "ALTER TABLE events ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE events ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
+    ),
+)
 
 
 class SqliteLog:
@@ -70,7 +77,7 @@ class SqliteLog:
             # IMMEDIATE takes the write lock before the head is read: nobody comes in between.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                head, actor = self._head()
+                head, actor, previous = self._head()
                 if head != expected:
                     raise RevisionConflict(
                         f"the log is at revision {head}, moved by {actor}; "
@@ -79,26 +86,36 @@ class SqliteLog:
                         actual=head,
                         actor=actor,
                     )
-                self._connection.execute(
-                    "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-                    (head + 1, encode_change(draft.change), draft.actor, draft.reason, draft.at),
-                )
+                record = sealed(draft, head + 1, previous)
+                self._insert(record)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # a failed commit may have ended it
                     self._connection.execute("ROLLBACK")
                 raise
-        return Event(expected + 1, draft.change, draft.actor, draft.reason, draft.at)
+        return Event(
+            record.revision,
+            draft.change,
+            draft.actor,
+            draft.reason,
+            record.at,
+            draft.origin,
+            record.hash,
+        )
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """See `RevisionLog.read`."""
+        with self._translated():
+            return [event_of(record) for record in self.records(after=after, limit=limit)]
+
+    def records(self, *, after: int = 0, limit: int | None = None) -> Sequence[Record]:
+        """See `RevisionLog.records`."""
         with self._lock, self._translated():
             rows = self._connection.execute(
-                "SELECT revision, change, actor, reason, at FROM events "
-                "WHERE revision > ? ORDER BY revision LIMIT ?",
+                f"SELECT {_COLUMNS} FROM events WHERE revision > ? ORDER BY revision LIMIT ?",
                 (after, -1 if limit is None else limit),
-            ).fetchall()
-            return [Event(n, decode_change(text), *rest) for n, text, *rest in rows]
+            )
+            return [Record(*row) for row in rows]
 
     def head(self) -> int:
         """See `RevisionLog.head`."""
@@ -111,21 +128,50 @@ class SqliteLog:
             self._connection.close()
 
     def _set_up(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > _SCHEMA_VERSION:
-            raise ValueError(
-                f"it was written by a newer gateway (schema {version}, this one reads "
-                f"{_SCHEMA_VERSION}); upgrade"
-            )
-        self._connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+        newest = len(_MIGRATIONS)
+        if self._schema_version() == newest:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = self._schema_version()  # another process may have come first
+            if version > newest:
+                raise ValueError(
+                    f"it was written by a newer gateway (schema {version}, this one reads "
+                    f"{newest}); upgrade"
+                )
+            for statements in _MIGRATIONS[version:]:
+                for statement in statements:
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {newest}")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _schema_version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _insert(self, record: Record) -> None:
+        self._connection.execute(
+            f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.revision,
+                record.change,
+                record.actor,
+                record.reason,
+                record.at,
+                record.origin,
+                record.hash,
+            ),
         )
 
-    def _head(self) -> tuple[int, str | None]:
+    def _head(self) -> tuple[int, str | None, str]:
+        """The newest revision, who made it, and its hash."""
         row = self._connection.execute(
-            "SELECT revision, actor FROM events ORDER BY revision DESC LIMIT 1"
+            "SELECT revision, actor, hash FROM events ORDER BY revision DESC LIMIT 1"
         ).fetchone()
-        return (0, None) if row is None else (row[0], row[1])
+        return (0, None, "") if row is None else (row[0], row[1], row[2])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

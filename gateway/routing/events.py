@@ -117,6 +117,7 @@ class Draft:
     actor: str  # who: operator's name, "file", "guard"
     reason: str  # why, in the actor's words ("" for file edits)
     at: float  # seconds since the epoch, given by the caller
+    origin: str = ""  # from where: the replica and the address that asked it
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +129,5 @@ class Event:
     actor: str
     reason: str
     at: float
+    origin: str = ""
+    hash: str = ""  # of the log's chain; empty for events older than it

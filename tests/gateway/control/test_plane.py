@@ -54,6 +54,7 @@ class World:
             cast(Any, self.registry),
             cast(Any, self.engine),
             self.file,
+            replica="gw-1",
             clock=lambda: 7.0,
         )
         self.planes.append(self.plane)
@@ -323,6 +324,16 @@ async def test_adapter_damaged_on_disk_can_still_be_revoked(world: World) -> Non
     world.registry.broken.add(A.ref)
     await plane.revoke(A.ref, ADA)
     assert world.goes_to() == ("base", Reason.FALLBACK)
+
+
+async def test_event_says_who_when_from_where_and_why(world: World) -> None:
+    plane = await world.start(routes("a@1"))
+    await plane.disable("w", Command("ada", "looks wrong", origin="10.0.0.9"))
+    ordered, saved = await plane.history()
+    assert (ordered.actor, ordered.reason) == ("ada", "looks wrong")
+    assert (ordered.at, ordered.origin) == (7.0, "gw-1/10.0.0.9")
+    assert (saved.actor, saved.origin) == ("file", "gw-1")
+    assert len(ordered.hash) == 64
 
 
 async def test_unknown_workflow_names_the_nearest(world: World) -> None:

@@ -165,7 +165,8 @@ def test_kill_around_the_commit_keeps_all_or_nothing(
     [
         "UPDATE events SET actor = 'eve'",
         "DELETE FROM events",
-        "INSERT OR REPLACE INTO events SELECT revision, change, 'eve', reason, at FROM events",
+        "INSERT OR REPLACE INTO events "
+        "SELECT revision, change, 'eve', reason, at, origin, hash FROM events",
     ],
 )
 def test_sqlite_file_itself_refuses_to_rewrite_history(statement: str, tmp_path: Path) -> None:
