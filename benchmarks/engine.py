@@ -1,174 +1,104 @@
 """Engine throughput: base only and mixed adapters, beside transformers and peft, in one run.
 
-Prompt 64 tokens, 32 new tokens, greedy, the default model; random rank-8 adapters on all linear
-layers. Each figure is the median of the rounds; the ways take turns within a round.
+Prompt 64 tokens, 32 new tokens, greedy; random rank-8 adapters on all linear layers. The ways take
+turns within a round, so that a slow stretch of the machine touches all of them; the first round
+warms up and is not counted. Figures are medians over the rounds, ratios the medians of each
+round's own ratio.
 """
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
 
+from benchmarks.engine_ways import (
+    ENGINE_WAYS,
+    LIBRARY_WAYS,
+    Reading,
+    Setup,
+    Worker,
+    make_adapters,
+    serve_engine,
+    serve_libraries,
+)
 from benchmarks.results import write
-from gateway.engine.base import GenerationRequest, SamplingParams
-from gateway.engine.embedded.engine import EmbeddedEngine
-from gateway.engine.embedded.options import EngineOptions
-from gateway.model.source import ModelFiles, resolve_model
-from gateway.registry.store import Registry
-from gateway.registry.values import AdapterArtifact
-from gateway.routing.table import AdapterRef
+from gateway.engine.embedded.options import Dtype
+from gateway.model.source import resolve_model
 
-PROMPT, NEW, ADAPTERS, ROUNDS = 64, 32, 8, 2
+ROUNDS = 5
 STREAMS = (1, 4, 16)
+RATIOS = {
+    "mixed_to_base": ("gateway engine, mixed", "gateway engine, base"),
+    "mixed_to_peft_mixed": ("gateway engine, mixed", "peft adapter_names, mixed"),
+    "base_to_generate": ("gateway engine, base", "transformers generate, base"),
+}
 
 
-def make_adapters(files: ModelFiles, work: Path) -> tuple[list[AdapterArtifact], Any]:
-    """Random adapters in a registry, and the same ones in one peft model."""
-    model = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32)
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    config = LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM")
-    tuned: Any = get_peft_model(model, config, adapter_name="a0")
-    for i in range(1, ADAPTERS):
-        tuned.add_adapter(f"a{i}", config)
-    torch.manual_seed(1)
-    for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.01)
-    tuned.save_pretrained(work / "peft")
-    registry = Registry(work / "registry")
-    artifacts = [
-        registry.add(
-            work / "peft" / f"a{i}",
-            ref=AdapterRef(f"a{i}", "1"),
-            base_name=files.name,
-            base_fingerprint=files.fingerprint,
-        )
-        for i in range(ADAPTERS)
-    ]
-    return artifacts, tuned.eval()
+def read(workers: dict[str, Worker], streams: int) -> dict[str, list[Reading]]:
+    """The readings of each way, round by round."""
+    found: dict[str, list[Reading]] = {way: [] for way in workers}
+    for round_number in range(ROUNDS + 1):
+        for way, worker in workers.items():
+            reading = worker.ask(way, streams)
+            if round_number:
+                found[way].append(reading)
+    return found
 
 
-def prompts(count: int) -> list[list[int]]:
-    """Different prompts of equal length."""
-    generator = torch.Generator().manual_seed(2)
-    ids = torch.randint(100, 40000, (count, PROMPT), generator=generator)
-    result: list[list[int]] = ids.tolist()
-    return result
-
-
-async def ours(
-    engine: EmbeddedEngine, adapters: list[AdapterArtifact | None]
-) -> tuple[float, float]:
-    """tokens/s and median seconds to the first token."""
-    firsts: list[float] = []
-    started = time.perf_counter()
-
-    async def one(prompt: list[int], adapter: AdapterArtifact | None) -> int:
-        sampling = SamplingParams(max_tokens=NEW, temperature=0, ignore_eos=True)
-        count = 0
-        async for delta in engine.generate(
-            GenerationRequest("bench", tuple(prompt), sampling, adapter)
-        ):
-            if not count:
-                firsts.append(time.perf_counter() - started)
-            count += len(delta.token_ids)
-        return count
-
-    jobs = zip(prompts(len(adapters)), adapters, strict=True)
-    counts = await asyncio.gather(*(one(p, a) for p, a in jobs))
-    return sum(counts) / (time.perf_counter() - started), statistics.median(firsts)
-
-
-def generated(model: Any, count: int, **more: Any) -> float:
-    """tokens/s of the library's own batched generate."""
-    ids = torch.tensor(prompts(count))
-    started = time.perf_counter()
-    model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=NEW,
-        min_new_tokens=NEW,
-        do_sample=False,
-        **more,
-    )
-    return count * NEW / (time.perf_counter() - started)
-
-
-def swapped(model: Any, count: int) -> float:
-    """tokens/s where each request switches the adapter and runs alone."""
-    started = time.perf_counter()
-    for i in range(count):
-        model.set_adapter(f"a{i % ADAPTERS}")
-        generated(model, 1)
-    return count * NEW / (time.perf_counter() - started)
-
-
-async def main() -> None:
-    """Run all ways and write benchmarks/results/engine.json."""
-    files = resolve_model(None, progress=print)
-    with tempfile.TemporaryDirectory() as work:
-        artifacts, tuned = make_adapters(files, Path(work))
-        base = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32).eval()
-        engine = EmbeddedEngine(
-            files.path, name="bench", fingerprint=files.fingerprint, options=EngineOptions()
-        )
-        engine.start()
-        for artifact in artifacts:
-            await engine.make_resident(artifact)
-        figures: dict[str, Any] = {}
-        for count in STREAMS:
-            mixed = [artifacts[i % ADAPTERS] for i in range(count)]
-            names = [f"a{i % ADAPTERS}" for i in range(count)]
-            ways: dict[str, Callable[[], float]] = {
-                "transformers generate, base": partial(generated, base, count),
-                "peft adapter_names, mixed": partial(generated, tuned, count, adapter_names=names),
-                "peft swapped per request": partial(swapped, tuned, count),
-            }
-            read: dict[str, list[float]] = {}
-            first: dict[str, list[float]] = {}
-            for round_number in range(ROUNDS + 1):  # the first warms up and is not counted
-                for way, adapters in (("base", [None] * count), ("mixed", mixed)):
-                    rate, ttft = await ours(engine, list(adapters))
-                    if round_number:
-                        read.setdefault(f"gateway engine, {way}", []).append(rate)
-                        first.setdefault(f"gateway engine, {way}", []).append(ttft)
-                for way, run in ways.items():
-                    if round_number == 0 and count != 1:
-                        continue
-                    rate = run()
-                    if round_number:
-                        read.setdefault(way, []).append(rate)
-            figures[str(count)] = {
-                way: {
-                    "tokens_per_s": round(statistics.median(rates), 1),
-                    **(
-                        {"first_token_s": round(statistics.median(first[way]), 3)}
-                        if way in first
-                        else {}
-                    ),
-                }
-                for way, rates in read.items()
-            }
-            print(count, figures[str(count)], flush=True)
-        stats = engine.stats()
-        figures["memory_mb"] = {
-            "weights": round(stats.weights_bytes / 1e6),
-            "adapter_slots_16_of_rank_16": round(stats.slots_bytes / 1e6),
-            "kv_reserved": round(stats.kv_bytes / 1e6),
+def summarise(found: dict[str, list[Reading]]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Figures by way, and ratios."""
+    ways: dict[str, Any] = {}
+    for way, readings in found.items():
+        rates = [reading.tokens_per_s for reading in readings]
+        ways[way] = {
+            "tokens_per_s": round(statistics.median(rates), 1),
+            "tokens_per_s_rounds": [round(rate, 1) for rate in rates],
         }
-        await engine.close()
-    print(write("engine", figures))
+        firsts = [r.first_token_s for r in readings if r.first_token_s is not None]
+        if firsts:
+            ways[way]["first_token_s"] = round(statistics.median(firsts), 3)
+    ratios = {
+        name: round(
+            statistics.median(
+                a.tokens_per_s / b.tokens_per_s
+                for a, b in zip(found[over], found[under], strict=True)
+            ),
+            3,
+        )
+        for name, (over, under) in RATIOS.items()
+    }
+    return ways, ratios
+
+
+def main() -> None:
+    """Run all ways and write benchmarks/results/NAME.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="folder or hub id; default: the default base model")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--name", default="engine", help="of the result file")
+    arguments = parser.parse_args()
+    files = resolve_model(arguments.model, progress=print)
+    dtype: Dtype = "bfloat16" if arguments.device.startswith("cuda") else "float32"
+    with tempfile.TemporaryDirectory() as work:
+        setup = Setup(files, Path(work), make_adapters(files, Path(work)), arguments.device, dtype)
+        ours, theirs = Worker(serve_engine, setup), Worker(serve_libraries, setup)
+        workers = dict.fromkeys(ENGINE_WAYS, ours) | dict.fromkeys(LIBRARY_WAYS, theirs)
+        figures: dict[str, Any] = {"ratios": {}}
+        for streams in STREAMS:
+            ways, ratios = summarise(read(workers, streams))
+            figures[str(streams)], figures["ratios"][str(streams)] = ways, ratios
+            print(streams, {way: f["tokens_per_s"] for way, f in ways.items()}, ratios, flush=True)
+        figures["memory_mb"] = ours.ask("memory", 0)
+        figures["model"], figures["dtype"] = files.name, dtype
+        ours.close()
+        theirs.close()
+    print(write(arguments.name, figures))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

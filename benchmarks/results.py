@@ -26,7 +26,7 @@ def write(name: str, figures: Any) -> Path:
     ).stdout.strip()
     result = {
         "figures": figures,
-        "machine": {"cpu": cpu, "cores": os.cpu_count(), "gpu": None},
+        "machine": {"cpu": cpu, "cores": os.cpu_count(), "gpu": _gpu()},
         "command": " ".join(["python", *sys.orig_argv[1:]]),
         "commit": commit,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -36,6 +36,12 @@ def write(name: str, figures: Any) -> Path:
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     return path
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _lines(path: str) -> list[str]:

@@ -33,6 +33,7 @@ class SamplingParams:
     presence_penalty: float = 0.0
     logprobs: int | None = None  # None: none; k >= 0: the chosen token's and the k best's
     prompt_logprobs: int | None = None  # the same for the prompt's own tokens
+    prompt_logprobs_from: int = 0  # the first prompt token that is scored
     json_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     json_object: bool = False  # any JSON object, no schema
     ignore_eos: bool = False

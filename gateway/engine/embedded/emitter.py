@@ -115,7 +115,7 @@ class Emitter:
         """Add the log-probabilities of the prompt tokens that this chunk's logits predict."""
         row, count = scores.row, scores.row.request.sampling.prompt_logprobs
         assert count is not None
-        if scores.start == 0:
+        if scores.start == 0 and row.request.sampling.prompt_logprobs_from == 0:
             row.prompt_logprobs.append(self._token_logprob(row.tokens[0], None, ()))
         first = scores.start + 1
         targets = row.tokens[first : min(first + scores.logits.shape[0], row.prompt_len)]

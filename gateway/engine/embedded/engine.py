@@ -29,6 +29,7 @@ from gateway.engine.embedded.runner import Runner
 from gateway.engine.embedded.scheduler import Scheduler
 from gateway.engine.embedded.stream import DeltaStream, Outbox
 from gateway.engine.embedded.text import HuggingFaceText
+from gateway.engine.embedded.threads import run_apart
 from gateway.errors import BadInput, EngineFault, GatewayError, QueueFull
 from gateway.registry.values import AdapterArtifact
 
@@ -47,8 +48,9 @@ class EmbeddedEngine:
         """Load the model at `model_path`. Raises BadInput where it cannot be run here."""
         if options.threads:
             torch.set_num_threads(options.threads)
+        self._threads = torch.get_num_threads()
         self._options = options
-        self._model = load_model(model_path, options)
+        self._model = run_apart(lambda: load_model(model_path, options))
         self._text = HuggingFaceText(model_path)
         self._constraints = ConstraintFactory(self._text.tokenizer, self._model.vocab_size)
         self._cache = self._model.new_cache(options.max_rows)
@@ -145,7 +147,7 @@ class EmbeddedEngine:
 
     def check_adapter(self, adapter: AdapterArtifact) -> None:
         """See `Engine.check_adapter`."""
-        self._read_adapter(adapter)
+        run_apart(lambda: self._read_adapter(adapter))
 
     async def make_resident(self, adapter: AdapterArtifact) -> None:
         """See `Engine.make_resident`."""
@@ -255,6 +257,7 @@ class EmbeddedEngine:
     # The engine thread.
 
     def _run(self) -> None:
+        torch.set_num_threads(self._threads)
         while True:
             with self._wake:
                 # A waiting row is looked at again when something changed: a row ended (which is

@@ -20,6 +20,7 @@ import torch
 
 from gateway.engine.embedded.adapter_file import HostAdapter
 from gateway.engine.embedded.lora import LoraLinear
+from gateway.engine.embedded.threads import compute_alone
 from gateway.errors import EngineFault, GatewayError
 from gateway.registry.values import AdapterArtifact
 
@@ -175,6 +176,7 @@ class Residency:
         return load
 
     def _run(self) -> None:
+        compute_alone()
         while True:
             with self._changed:
                 while not self._queue and not self._closed:

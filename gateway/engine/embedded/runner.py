@@ -113,14 +113,23 @@ class _Layout:
         offset = len(self.tokens)
         self._add(row, start, stop)
         self.prefill.append(PrefillSegment(row.kv_row, offset, start, chunk.count))
-        if row.request.sampling.prompt_logprobs is not None:
+        skipped = self._unscored(row, start, chunk.count)
+        if skipped < chunk.count:
             first = len(self.keep)
-            self.keep.extend(range(offset, offset + chunk.count))
-            self._scored.append((row, start, first, len(self.keep)))
+            self.keep.extend(range(offset + skipped, offset + chunk.count))
+            self._scored.append((row, start + skipped, first, len(self.keep)))
         elif chunk.completes_prompt:
             self.keep.append(offset + chunk.count - 1)
         if chunk.completes_prompt:
             self._sampled.append((row, len(self.keep) - 1))
+
+    @staticmethod
+    def _unscored(row: Row, start: int, count: int) -> int:
+        """How many of the chunk's first positions predict no token that is to be scored."""
+        sampling = row.request.sampling
+        if sampling.prompt_logprobs is None:
+            return count
+        return min(count, max(0, sampling.prompt_logprobs_from - 1 - start))
 
     def pad(self) -> None:
         count = len(self.tokens)

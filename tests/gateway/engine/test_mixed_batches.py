@@ -144,8 +144,9 @@ async def test_a_cancelled_request_frees_its_row_for_the_next(
         await engine.close()
 
 
+@pytest.mark.parametrize("scored_from", [0, 1, 20, 44])
 async def test_prompt_scores_are_the_models_own(
-    world: tuple[Path, dict[str, AdapterArtifact]],
+    world: tuple[Path, dict[str, AdapterArtifact]], scored_from: int
 ) -> None:
     model, adapters = world
     prompt = tuple(range(30, 75))
@@ -155,7 +156,7 @@ async def test_prompt_scores_are_the_models_own(
             GenerationRequest(
                 "score",
                 prompt,
-                SamplingParams(max_tokens=0, prompt_logprobs=1),
+                SamplingParams(max_tokens=0, prompt_logprobs=1, prompt_logprobs_from=scored_from),
                 adapters["mlp-16-rs"],
             )
         )
@@ -169,5 +170,7 @@ async def test_prompt_scores_are_the_models_own(
     with torch.inference_mode():
         logits = reference(input_ids=torch.tensor([prompt])).logits[0].log_softmax(-1)
     expected = [float(logits[i, token]) for i, token in enumerate(prompt[1:])]
-    assert scores[0].logprob is None
-    assert [s.logprob for s in scores[1:]] == pytest.approx(expected, abs=1e-3)
+    if scored_from == 0:
+        assert scores.pop(0).logprob is None  # nothing comes before the first token
+    first = max(0, scored_from - 1)
+    assert [s.logprob for s in scores] == pytest.approx(expected[first:], abs=1e-3)
