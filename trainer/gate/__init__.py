@@ -1,0 +1,1 @@
+"""Paired statistics and the rule that turns them into a verdict."""
