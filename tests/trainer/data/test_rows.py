@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import make_tokenizer
-from trainer.data import IGNORED, Row, collate, read_rows, tokenize, tokenize_all
+from trainer.data.rows import IGNORED, Row, collate, read_rows, tokenize, tokenize_all
 from trainer.errors import DataError, RecipeError
-from trainer.evaluate import paired, score
 from trainer.recipe import read_recipe
 
 ROW = Row(({"role": "user", "content": "the quick fox"},), "lazy dog")
@@ -48,18 +47,3 @@ def test_an_unknown_recipe_setting_is_named(tmp_path: Path) -> None:
     path.write_text("name: a\nworkflow: a\ntask: label\nsteps: 3\nlearning_rat: 1\n")
     with pytest.raises(RecipeError):
         read_recipe(path)
-
-
-def test_scores_are_fair() -> None:
-    assert score("label", " games\n", "games") == 1
-    assert score("label", "games and mail", "games") == 0
-    assert score("json", '{"a": 1, "b": 3}', '{"a": 1, "b": 2}') == 0.5
-    assert score("json", '{"a": 1, "b": 2, "c": 0, "d": 0}', '{"a": 1, "b": 2}') == 0.5
-    assert score("json", "no", '{"a": 1}') == 0
-
-
-def test_the_interval_holds_the_difference_and_nothing_is_nothing() -> None:
-    result = paired([0, 0, 1, 0] * 20, [1, 0, 1, 1] * 20)
-    assert result.low < result.difference < result.high
-    assert result.difference == 0.5
-    assert paired([1, 0] * 9, [1, 0] * 9).high == 0
