@@ -17,3 +17,11 @@ class RecipeError(TrainerError):
 
 class DataError(TrainerError):
     """A data file that cannot be read as rows of messages."""
+
+
+class SuiteError(TrainerError):
+    """A suite that cannot be read: says which file, line and key."""
+
+
+class EvaluationError(TrainerError):
+    """A model that could not be asked: says which suite, item and model."""

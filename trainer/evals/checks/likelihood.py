@@ -1,0 +1,106 @@
+"""Checks that read probabilities instead of answers: multiple choice, perplexity, KL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from trainer.evals.checks.base import Check, Likelihood, Need, Observation, asks_something
+from trainer.evals.values import Item
+
+
+class _Choice(Check):
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CHOICES})
+
+    def fault(self, item: Item) -> str | None:
+        if len(item.choices) < 2 or item.gold is None:
+            return "the item needs two choices or more, and gold"
+        if not all(choice.strip() for choice in item.choices):
+            return "a choice is empty"
+        return asks_something(item)
+
+
+class MultipleChoice(_Choice):
+    """The right choice has the best log-likelihood per character.
+
+    Normalised by the choice's length in characters, as `acc_norm` of EleutherAI's
+    lm-evaluation-harness.
+    """
+
+    name: ClassVar[str] = "multiple_choice"
+    binary: ClassVar[bool] = True
+
+    def score(self, seen: Observation) -> float:
+        per_character = [
+            likelihood.total / len(choice)
+            for likelihood, choice in zip(seen.choices, seen.item.choices, strict=True)
+        ]
+        return float(per_character.index(max(per_character)) == seen.item.gold)
+
+
+class ChoiceProbability(_Choice):
+    """The probability of the right choice among the choices (softmax of their log-likelihoods).
+
+    Says of each item how sure, not just whether: its paired differences are far less noisy than
+    right and wrong, so that fewer items decide.
+    """
+
+    name: ClassVar[str] = "choice_probability"
+
+    def score(self, seen: Observation) -> float:
+        totals = [likelihood.total for likelihood in seen.choices]
+        best = max(totals)
+        weights = [math.exp(total - best) for total in totals]
+        assert seen.item.gold is not None
+        return weights[seen.item.gold] / sum(weights)
+
+
+class Perplexity(Check):
+    """The mean log-likelihood of a text's tokens: minus the natural log of its perplexity."""
+
+    name: ClassVar[str] = "perplexity"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEXT})
+    unit: ClassVar[str] = "nats/token"
+
+    def fault(self, item: Item) -> str | None:
+        return None if item.text.strip() else "the item needs a text"
+
+    def score(self, seen: Observation) -> float:
+        assert seen.text is not None
+        return seen.text.mean
+
+    def figures(self, seen: Sequence[Observation]) -> Mapping[str, Any]:
+        """Perplexity over all tokens of the suite."""
+        read = [each.text for each in seen if each.text is not None]
+        tokens = sum(len(text.logprobs) for text in read)
+        return {"perplexity": math.exp(-sum(text.total for text in read) / tokens)}
+
+
+class Kl(Check):
+    """Minus KL(base || model), nats a token, on the base's own answer. The base scores 0.
+
+    Each token x of an answer that the base sampled gives the estimate `r - 1 - log r` with
+    r = p_model(x) / p_base(x): unbiased, never negative, and of lower variance than -log r (J.
+    Schulman, "Approximating KL Divergence", 2020, estimator k3). It is unbiased only where the
+    answers are sampled at temperature 1, so set that in the suite's generation.
+    """
+
+    name: ClassVar[str] = "kl"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.REFERENCE, Need.REFERENCE_LIKELIHOOD})
+    unit: ClassVar[str] = "nats/token"
+
+    def score(self, seen: Observation) -> float:
+        assert seen.reference is not None
+        return -divergence(seen.reference.likelihood, seen.on_reference)
+
+
+def divergence(base: Likelihood | None, model: Likelihood | None) -> float:
+    """The mean k3 estimate of KL(base || model) over tokens that the base sampled."""
+    assert base is not None
+    assert model is not None
+    pairs = list(zip(base.logprobs, model.logprobs, strict=True))
+    if not pairs:  # the base had nothing to say
+        return 0.0
+    # Two float32 readings of the same probability may put the estimate a hair under 0.
+    return sum(max(0.0, math.expm1(q - p) - (q - p)) for p, q in pairs) / len(pairs)

@@ -1,0 +1,67 @@
+"""Evaluations as JSON files: written whole, read back equal."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import EvaluationError
+from trainer.evals.values import Evaluation, ItemResult, Measure, Split, SuiteKind, SuiteResult
+
+_FORMAT = 1
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write `path` whole: a kill leaves the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": _FORMAT, **asdict(evaluation)}, ensure_ascii=False, indent=1)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as temporary:
+        try:
+            temporary.write(text)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            os.replace(temporary.name, path)
+        except BaseException:
+            Path(temporary.name).unlink(missing_ok=True)
+            raise
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation in `path`. Raises EvaluationError, FileNotFoundError."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["format"] != _FORMAT:
+            raise EvaluationError(
+                f"{path} has format {stored['format']}, this version reads {_FORMAT}; "
+                "remove it, and it is made again"
+            )
+        return Evaluation(
+            model=stored["model"],
+            split=Split(stored["split"]),
+            suites=tuple(_suite(each) for each in stored["suites"]),
+            base_fingerprint=stored["base_fingerprint"],
+            adapter_digest=stored["adapter_digest"],
+            seconds=stored["seconds"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            f"{path} is not an evaluation ({error!r}); remove it, and it is made again"
+        ) from None
+
+
+def _suite(stored: dict[str, Any]) -> SuiteResult:
+    return SuiteResult(
+        suite=stored["suite"],
+        digest=stored["digest"],
+        measures=tuple(
+            Measure(**{**each, "kind": SuiteKind(each["kind"])}) for each in stored["measures"]
+        ),
+        items=tuple(ItemResult(**each) for each in stored["items"]),
+        figures=stored["figures"],
+    )
