@@ -25,3 +25,15 @@ class SuiteError(TrainerError):
 
 class EvaluationError(TrainerError):
     """A model that could not be asked: says which suite, item and model."""
+
+
+class TemplateMismatch(DataError):
+    """A chat template that does not render a prompt as the beginning of the whole row."""
+
+
+class LeakFound(DataError):
+    """Training rows that stand in an eval suite too."""
+
+
+class TrainingFailed(TrainerError):
+    """Training that stopped: a loss that is no number, a disk that is full, a run that differs."""

@@ -1,14 +1,12 @@
-"""A recipe: one reviewed YAML file that says how an adapter is made. Parsed once, strictly."""
+"""A recipe: one reviewed YAML file that says how an adapter is made. The schema alone: it is read
+and written in `trainer.recipe_file`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from trainer.errors import RecipeError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Strict(BaseModel):
@@ -43,14 +41,14 @@ class Data(_Strict):
     target: tuple[Part, ...] = Field(min_length=1)
     anchors: Anchors = Anchors()
     max_tokens: int = Field(default=256, ge=8)  # longer rows are left out, and counted
-    near_duplicate: float = Field(default=0.85, gt=0, le=1)  # Jaccard similarity of shingles
+    near_duplicate: float = Field(default=0.75, gt=0, le=1)  # similarity; see trainer.data.near
     max_majority: float = Field(default=0.9, gt=0, le=1)  # largest share of one target answer
     allow_leaks: bool = False  # rows that stand in an eval suite too
 
 
 class Kl(_Strict):
-    """KL(base || adapter) per token on the anchors' answers, the base being the same model with
-    the adapter off."""
+    """KL(base || adapter) on the anchors' answers, the base being the same model with the adapter
+    off. The loss is the mean over answer tokens of cross entropy + weight * KL (KL on anchors)."""
 
     weight: float = Field(default=0.5, ge=0)
 
@@ -103,7 +101,7 @@ class Suites(_Strict):
     """Folders with a `suite.yaml`, relative to the recipe; `default` is the shipped guardrails."""
 
     target: Path
-    guardrails: tuple[str, ...] = ("default",)
+    guardrails: tuple[str, ...] = Field(default=("default",), min_length=1)
 
 
 class Choice(_Strict):
@@ -136,20 +134,3 @@ class Recipe(_Strict):
     gate: Gate = Gate()
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int = 1
-
-
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in `path`, with its paths made absolute. Raises RecipeError."""
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from None
-    if not isinstance(settings, dict):
-        raise RecipeError(f"{path} is not a mapping of settings")
-    try:
-        return Recipe.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RecipeError(
-            f"{path}: {first['msg']}", field=".".join(str(part) for part in first["loc"])
-        ) from None

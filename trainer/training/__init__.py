@@ -1,0 +1,1 @@
+"""Training: packed batches through peft and transformers' Trainer, sealed checkpoints, resume."""
