@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ BASE = evaluation("base", Asked(TARGET, [0, 1, 0]), Asked(FLUENCY, [-2.0, -3.0])
 TUNED = evaluation("tuned", Asked(TARGET, [1, 1, 0]), Asked(FLUENCY, [-2.5, -3.0]))
 
 
-def _suite(of: Evaluation, index: int, **change: object) -> Evaluation:
+def _suite(of: Evaluation, index: int, **change: Any) -> Evaluation:
     suites = list(of.suites)
-    suites[index] = replace(suites[index], **change)  # type: ignore[arg-type]
+    suites[index] = replace(suites[index], **change)
     return replace(of, suites=tuple(suites))
 
 
