@@ -38,21 +38,21 @@ def bca_interval(
     return float(interval.low), float(interval.high)
 
 
-def unseen_bounds(differences: Scores, alpha: float, *, bounded: bool) -> tuple[float, float]:
+def unseen_bounds(differences: Scores, alpha: float, *, probabilities: bool) -> tuple[float, float]:
     """Bounds of the mean if the largest share of items that could have gone unseen changed by as
     much as the largest change seen.
 
     A kind of item that makes up the share u goes unseen in n draws with probability (1 - u)^n,
     hence u = 1 - alpha^(1/n): about 3/n at alpha 0.05, the "rule of three" (Hanley and
-    Lippman-Hand, JAMA 249, 1983). Where no item changed at all, an unseen one may change by the
-    whole of a `bounded` score's range (0 to 1): equal answers score equally, so nothing seen says
-    how large a change would be. A score that is not bounded is read off the model's
-    probabilities (nats per token) and moves with any update of the weights; all of them equal to
-    the last bit means the same model, and the bounds meet at zero.
+    Lippman-Hand, JAMA 249, 1983). Where no item changed at all, the largest change is taken as 1,
+    the whole range of a share: equal answers score equally, so nothing seen says how large a
+    change would be. `probabilities` are another matter (nats per token): such a score moves with
+    any update of the weights, so that all of them equal to the last bit means the same model, and
+    the bounds meet at zero.
     """
     unseen = 1 - alpha ** (1 / len(differences))
     largest = float(np.abs(differences).max())
-    if largest == 0 and bounded:
+    if largest == 0 and not probabilities:
         largest = 1.0
     seen = (1 - unseen) * float(differences.mean())
     return seen - unseen * largest, seen + unseen * largest

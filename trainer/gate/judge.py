@@ -21,7 +21,7 @@ from trainer.gate.values import GateRule, GateVerdict, MeasureVerdict, PairedSco
 
 BINARY_METHOD = "mcnemar-exact + tango"
 CONTINUOUS_METHOD = "bca-bootstrap + sign-flip"
-_BOUNDED_UNIT = "share"  # scores between 0 and 1
+_PROBABILITIES = "nats/token"  # the unit of scores read off the model's probabilities
 _POWER = 0.8  # `items_needed`: the chance to decide with that many items
 
 
@@ -88,10 +88,11 @@ def compare(pairs: PairedScores, *, null: float, alpha: float, rule: GateRule) -
         p_value = mcnemar_exact(table) if null == 0 else tango_p(table, null)
         return Comparison(table.difference, low, high, p_value, table.variance, BINARY_METHOD)
     differences = np.subtract(pairs.adapter, pairs.base)
-    bounded = pairs.measure.unit == _BOUNDED_UNIT
     draws = {"resamples": rule.resamples, "seed": rule.seed}
     low, high = bca_interval(differences, alpha, **draws)
-    unseen_low, unseen_high = unseen_bounds(differences, alpha, bounded=bounded)
+    unseen_low, unseen_high = unseen_bounds(
+        differences, alpha, probabilities=pairs.measure.unit == _PROBABILITIES
+    )
     return Comparison(
         difference=float(differences.mean()),
         low=min(low, unseen_low),

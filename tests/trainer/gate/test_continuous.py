@@ -36,18 +36,18 @@ def test_a_large_sample_is_bounded_as_the_normal_law_says() -> None:
 
 
 @pytest.mark.parametrize("items", [20, 200])
-def test_equal_bounded_scores_leave_room_for_an_unseen_share(items: int) -> None:
-    low, high = unseen_bounds(np.zeros(items), 0.05, bounded=True)
+def test_equal_scores_of_answers_leave_room_for_an_unseen_share(items: int) -> None:
+    low, high = unseen_bounds(np.zeros(items), 0.05, probabilities=False)
     assert high == pytest.approx(3 / items, rel=0.1)
     assert low == -high
 
 
-def test_equal_unbounded_scores_are_the_same_model() -> None:
-    assert unseen_bounds(np.zeros(40), 0.05, bounded=False) == (0.0, 0.0)
+def test_equal_probabilities_are_the_same_model() -> None:
+    assert unseen_bounds(np.zeros(40), 0.05, probabilities=True) == (0.0, 0.0)
 
 
 def test_five_wins_of_five_are_bounded_as_the_exact_binomial_is() -> None:
-    low, _ = unseen_bounds(np.ones(5), 0.05, bounded=True)
+    low, _ = unseen_bounds(np.ones(5), 0.05, probabilities=False)
     assert low == pytest.approx(2 * 0.05 ** (1 / 5) - 1)
 
 
@@ -78,7 +78,7 @@ def test_lower_bound_is_above_the_truth_about_as_often_as_it_says(draw: object) 
         differences = draw(random)
         low = min(
             bca_interval(differences, 0.05, **FEW)[0],
-            unseen_bounds(differences, 0.05, bounded=True)[0],
+            unseen_bounds(differences, 0.05, probabilities=False)[0],
         )
         missed += low > 1e-9
     assert missed / 400 <= 0.085  # 0.05 and three standard errors
