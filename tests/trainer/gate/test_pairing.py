@@ -27,8 +27,8 @@ def test_scores_are_paired_by_item_id_not_by_place() -> None:
     )
     paired = pair(BASE, turned)
     assert [p.measure for p in paired] == [TARGET, FLUENCY]
-    assert paired[0].base == (0, 1, 0)
-    assert paired[0].adapter == (1, 1, 0)
+    assert list(paired[0].base) == [0, 1, 0]
+    assert list(paired[0].adapter) == [1, 1, 0]
     assert paired[0].ids == ("0", "1", "2")
 
 
