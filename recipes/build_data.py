@@ -1,10 +1,10 @@
-"""Build the data of both shipped recipes from Debian's package index and the base model.
+"""Build the target data of both shipped recipes from Debian's package index.
 
     apt-get update && .venv/bin/python recipes/build_data.py
 
 Reads `apt-cache dumpavail` (component main only), splits by source package so that near-identical
 sibling packages never stand on both sides, and writes train.jsonl, test.jsonl and sources.json
-into each recipe's folder, plus anchors.jsonl (the base model's own answers to general prompts).
+into each recipe's folder. The anchors' prompts (anchors/*.jsonl) are written by hand.
 """
 
 from __future__ import annotations
@@ -14,16 +14,11 @@ import json
 import random
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-import general  # noqa: E402
-
 SECTIONS = (
     "admin",
     "editors",
@@ -161,45 +156,10 @@ def sample_by_section(rows: list[dict[str, Any]], count: int) -> list[dict[str, 
     return chosen
 
 
-def anchors() -> list[dict[str, Any]]:
-    """The base model's own greedy answers to the anchor prompts."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from gateway.model.source import resolve_model
-
-    files = resolve_model(None)
-    tokenizer = AutoTokenizer.from_pretrained(files.path, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32)
-    rows = []
-    for start in range(0, len(general.ANCHORS), 16):
-        prompts = general.ANCHORS[start : start + 16]
-        batch = tokenizer.apply_chat_template(
-            [[{"role": "user", "content": p}] for p in prompts],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-            padding=True,
-        )
-        out = model.generate(**batch, max_new_tokens=72, do_sample=False)
-        for prompt, ids in zip(prompts, out[:, batch["input_ids"].shape[1] :], strict=True):
-            ended = tokenizer.eos_token_id in ids.tolist()
-            row = chat(prompt, tokenizer.decode(ids, skip_special_tokens=True).strip())
-            # A cut answer must not teach the model to stop in mid-sentence.
-            row["ended"] = ended
-            rows.append(row)
-    return rows
-
-
 def main() -> None:
     rng = random.Random(7)
     everything = sorted(records(), key=lambda r: r["Package"])
     rng.shuffle(everything)
-    kept = HERE / "package-section" / "anchors.jsonl"
-    if kept.is_file():  # the base model's answers: delete the file to have them made again
-        anchor_rows = [json.loads(line) for line in kept.read_text().splitlines()]
-    else:
-        anchor_rows = anchors()
     for name in ("package-section", "package-facts"):
         train: list[dict[str, Any]] = []
         test: list[dict[str, Any]] = []
@@ -213,21 +173,9 @@ def main() -> None:
         files = {
             "train.jsonl": write(folder / "train.jsonl", train[:TRAIN_ROWS]),
             "test.jsonl": write(folder / "test.jsonl", test[:TEST_ROWS]),
-            "anchors.jsonl": write(folder / "anchors.jsonl", anchor_rows),
-            "general.jsonl": write(
-                folder / "general.jsonl", [chat(prompt, "") for prompt in general.HELD_OUT]
-            ),
         }
         for file, licence in (("train.jsonl", LICENCE), ("test.jsonl", LICENCE)):
             files[file] |= {"source": "Debian package index, main", "licence": licence}
-        files["anchors.jsonl"] |= {
-            "source": "prompts written for this project, answers by the base model",
-            "licence": "Apache-2.0",
-        }
-        files["general.jsonl"] |= {
-            "source": "prompts written for this project",
-            "licence": "Apache-2.0",
-        }
         (folder / "sources.json").write_text(json.dumps(files, indent=2) + "\n")
         print(name, {k: v["rows"] for k, v in files.items()})
 

@@ -132,5 +132,7 @@ class Recipe(_Strict):
     suites: Suites
     choice: Choice = Choice()
     gate: Gate = Gate()
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    # Of the frozen base. auto: bfloat16 on CUDA, float32 on CPU (a CPU without bfloat16
+    # instructions takes many times as long in it). The LoRA weights are float32 always.
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1

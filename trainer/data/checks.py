@@ -91,13 +91,13 @@ def leaks(rows: Sequence[Row], suites: Iterable[SuiteText], threshold: float) ->
     found: dict[tuple[int, int], float] = {}
     by_words: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        for words in {normalise(row.prompt_text), normalise(f"{row.prompt_text} {row.answer}")}:
+        for words in {normalise(row.asked_text), normalise(f"{row.asked_text} {row.answer}")}:
             by_words.setdefault(words, []).append(i)
     for j, text in enumerate(asked):
         for i in by_words.get(normalise(text.text), ()):
             found[i, j] = 1.0
     pairs = similar_across(
-        [row.prompt_text for row in rows], [text.text for text in asked], threshold
+        [row.asked_text for row in rows], [text.text for text in asked], threshold
     )
     for pair in pairs:
         found.setdefault((pair.left, pair.right), pair.similarity)

@@ -24,8 +24,13 @@ class Row:
 
     @property
     def prompt_text(self) -> str:
-        """What was asked, without roles: what checks compare."""
+        """Everything before the answer, without roles: what duplicates are told by."""
         return "\n".join(message["content"] for message in self.prompt)
+
+    @property
+    def asked_text(self) -> str:
+        """What the user asked: what leaks are told by. A system prompt is shared by many rows."""
+        return "\n".join(m["content"] for m in self.prompt if m["role"] == "user")
 
 
 def read_rows(path: Path, *, answered: bool = True) -> list[Row]:

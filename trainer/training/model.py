@@ -19,11 +19,18 @@ from trainer.training.batches import pack
 _PACKING_TOLERANCE = 0.2
 
 
+def base_dtype(recipe: Recipe) -> torch.dtype:
+    """What the recipe's dtype comes to on this machine."""
+    if recipe.dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    return torch.bfloat16 if recipe.dtype == "bfloat16" else torch.float32
+
+
 def load_for_training(recipe: Recipe, model: ModelFiles) -> Any:
     """The PEFT model on CPU, its base in the recipe's dtype. Raises RecipeError where the LoRA
     settings do not fit the model."""
     torch.manual_seed(recipe.seed)  # LoRA's A is drawn at random
-    base = AutoModelForCausalLM.from_pretrained(model.path, dtype=getattr(torch, recipe.dtype))
+    base = AutoModelForCausalLM.from_pretrained(model.path, dtype=base_dtype(recipe))
     base.config.use_cache = False
     config = LoraConfig(
         r=recipe.lora.rank,

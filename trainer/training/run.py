@@ -40,7 +40,7 @@ from trainer.training.loop import (
     training_arguments,
 )
 from trainer.training.metrics import MetricsFile, ProgressDisplay
-from trainer.training.model import check_packing, load_for_training
+from trainer.training.model import base_dtype, check_packing, load_for_training
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +188,7 @@ def _tokenizer(model: ModelFiles) -> Any:
 def _recipe_digest(recipe: Recipe) -> str:
     """sha256 hex of the settings that decide a step's weights. Data counts by its own digest."""
     settings = recipe.model_dump(mode="json", exclude=_NOT_THE_WEIGHTS)
+    settings["dtype"] = str(base_dtype(recipe))
     for part in (*settings["data"]["target"], *settings["data"]["anchors"]["parts"]):
         del part["path"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
