@@ -45,6 +45,10 @@ class RunFolder:
         """A sealed checkpoint: adapter, optimiser, scheduler, random state."""
         return self.checkpoints / f"step-{step:05d}"
 
+    def checkpoint_adapter(self, step: int) -> Path:
+        """The checkpoint's adapter as it would be served, in PEFT's format."""
+        return self.checkpoint(step) / "adapter"
+
     def candidate(self, name: str) -> Path:
         """An adapter folder in PEFT's format, made from checkpoints (`step-00050@0.75`)."""
         return self.root / "candidates" / name

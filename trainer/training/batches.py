@@ -1,8 +1,8 @@
 """Token rows to one packed sequence a batch: no padding is computed.
 
-Rows stand end to end in one sequence whose positions start anew with each row; transformers reads
-row borders from the positions and keeps the rows apart in attention. The positions whose next
-token carries loss are listed, so that only their logits are computed.
+Rows stand end to end in one sequence whose positions start anew with each row, and attention keeps
+them apart (`attention.py`, or transformers' own by the positions). The positions whose next token
+carries loss are listed, so that only their logits are computed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ class Batch(TypedDict):
     labels: Tensor  # the token itself where it carries loss, IGNORED elsewhere
     keep: Tensor  # positions whose logits are needed: before each labelled token
     on_anchor: Tensor  # whether that labelled token is an anchor's
+    row_lengths: list[int]
     # The anchors alone, packed the same way, for the base's side of the KL.
     anchor_input_ids: Tensor
     anchor_position_ids: Tensor
     anchor_keep: Tensor
+    anchor_row_lengths: list[int]
 
 
 class TokenRows(Dataset[tuple[TokenRow, bool]]):
@@ -74,9 +76,11 @@ def pack(rows: Sequence[tuple[TokenRow, bool]]) -> Batch:
         labels=torch.tensor([labels]),
         keep=torch.tensor(keep, dtype=torch.long),
         on_anchor=torch.tensor(on_anchor, dtype=torch.bool),
+        row_lengths=[len(row.tokens) for row, _ in rows],
         anchor_input_ids=torch.tensor([anchor_tokens], dtype=torch.long),
         anchor_position_ids=torch.tensor([anchor_positions], dtype=torch.long),
         anchor_keep=torch.tensor(anchor_keep, dtype=torch.long),
+        anchor_row_lengths=[len(row.tokens) for row, _ in anchors],
     )
 
 

@@ -33,6 +33,7 @@ from trainer.training.batches import Batch, PlannedBatches, TokenRows, pack
 from trainer.training.checkpoint import MAKING, RunIdentity, seal
 from trainer.training.loss import LossSums, loss_sums
 from trainer.training.metrics import MetricsFile, ProgressDisplay, StepMetrics
+from trainer.training.model import answer_logits
 
 OnCheckpoint = Callable[[int, Path], bool]
 
@@ -143,18 +144,20 @@ class MixedTrainer(Trainer):  # type: ignore[misc]  # untyped library
         if self._recipe.kl.weight > 0 and inputs["anchor_keep"].numel():
             bare = self.accelerator.unwrap_model(model)
             with torch.no_grad(), bare.disable_adapter():
-                base_logits = bare(
-                    input_ids=inputs["anchor_input_ids"],
-                    position_ids=inputs["anchor_position_ids"],
-                    logits_to_keep=inputs["anchor_keep"],
-                    use_cache=False,
-                ).logits[0]  # [anchors, vocab]
-        logits = model(
-            input_ids=inputs["input_ids"],
-            position_ids=inputs["position_ids"],
-            logits_to_keep=inputs["keep"],
-            use_cache=False,
-        ).logits[0]  # [kept, vocab]
+                base_logits = answer_logits(
+                    bare,
+                    inputs["anchor_input_ids"],
+                    inputs["anchor_position_ids"],
+                    inputs["anchor_keep"],
+                    inputs["anchor_row_lengths"],
+                )  # [anchors, vocab]
+        logits = answer_logits(
+            model,
+            inputs["input_ids"],
+            inputs["position_ids"],
+            inputs["keep"],
+            inputs["row_lengths"],
+        )  # [kept, vocab]
         return loss_sums(logits, labels, inputs["on_anchor"], base_logits)
 
     def floating_point_ops(self, inputs: Any) -> int:

@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from gateway.model.source import ModelFiles
 from trainer.data.tokens import TokenRow
 from trainer.errors import RecipeError, TrainingFailed
 from trainer.recipe import Recipe
+from trainer.training import attention
 from trainer.training.batches import pack
 
 # Logits of a row packed with another against the row alone, relative to their spread. Rounding is
@@ -32,6 +34,7 @@ def load_for_training(recipe: Recipe, model: ModelFiles) -> Any:
     torch.manual_seed(recipe.seed)  # LoRA's A is drawn at random
     base = AutoModelForCausalLM.from_pretrained(model.path, dtype=base_dtype(recipe))
     base.config.use_cache = False
+    use_packed_attention(base)
     config = LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
@@ -60,6 +63,32 @@ def load_for_training(recipe: Recipe, model: ModelFiles) -> Any:
     return tuned
 
 
+def use_packed_attention(base: Any) -> None:
+    """Attention row by row where the model allows it; elsewhere the library's own, masked."""
+    if getattr(base, "_supports_attention_backend", False) and attention.fits(
+        base.config.get_text_config()
+    ):
+        attention.register()
+        base.set_attn_implementation(attention.NAME)
+
+
+def answer_logits(
+    tuned: Any, input_ids: Tensor, position_ids: Tensor, keep: Tensor, row_lengths: list[int]
+) -> Tensor:
+    """Logits [kept, vocab] of one packed batch at the `keep` positions."""
+    # Only its own attention is told the lengths: others pass what they do not know to kernels.
+    bare = getattr(tuned, "module", tuned).get_base_model()
+    own = bare.config._attn_implementation == attention.NAME
+    logits: Tensor = tuned(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        logits_to_keep=keep,
+        use_cache=False,
+        **({"row_lengths": row_lengths} if own else {}),
+    ).logits[0]
+    return logits
+
+
 def check_packing(tuned: Any, rows: tuple[TokenRow, TokenRow]) -> None:
     """Raise TrainingFailed where the model lets rows of one packed sequence see each other."""
     first, second = rows
@@ -70,14 +99,14 @@ def check_packing(tuned: Any, rows: tuple[TokenRow, TokenRow]) -> None:
     tuned.eval()
     with torch.no_grad():
         for batch in (alone, packed):
-            keep = batch["keep"][-second.answer_len :]
-            out = tuned(
-                input_ids=batch["input_ids"].to(device),
-                position_ids=batch["position_ids"].to(device),
-                logits_to_keep=keep.to(device),
-                use_cache=False,
+            logits = answer_logits(
+                tuned,
+                batch["input_ids"].to(device),
+                batch["position_ids"].to(device),
+                batch["keep"][-second.answer_len :].to(device),
+                batch["row_lengths"],
             )
-            found.append(out.logits[0].float())  # [answer, vocab]
+            found.append(logits.float())  # [answer, vocab]
     tuned.train(was_training)
     if found[0].shape != found[1].shape:
         raise TrainingFailed(

@@ -92,7 +92,7 @@ def train(
     if state.is_main_process:
         for step in steps:
             with as_it_was():
-                if on_checkpoint(step, folder.checkpoint(step) / "adapter"):
+                if on_checkpoint(step, folder.checkpoint_adapter(step)):
                     _stop_others(state, stop=True)
                     return TrainResult(tuple(steps), True, step)
     if _stop_others(state, stop=False):

@@ -16,7 +16,7 @@ from trainer.data.tokens import TokenRow
 from trainer.errors import TrainingFailed
 from trainer.training.batches import IGNORED, pack
 from trainer.training.loss import loss_sums
-from trainer.training.model import check_packing
+from trainer.training.model import answer_logits, check_packing, use_packed_attention
 
 ROWS = (TokenRow((5, 6, 7, 8), 2), TokenRow(tuple(range(10, 40)), 20), TokenRow((9, 3, 4), 1))
 
@@ -26,22 +26,26 @@ def tuned_model(folder: Path, family: str) -> Any:
     return get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"])).eval()
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own", "library"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_packed_row_is_computed_as_if_alone(tmp_path: Path, family: str) -> None:
+def test_a_packed_row_is_computed_as_if_alone(tmp_path: Path, family: str, own: bool) -> None:
     tuned = tuned_model(tmp_path, family)
     batch = pack([(row, False) for row in ROWS])
     with torch.no_grad():
-        packed = tuned(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            logits_to_keep=batch["keep"],
-            use_cache=False,
-        ).logits[0]
         alone = torch.cat(
             [
                 tuned(input_ids=torch.tensor([row.tokens])).logits[0, row.prompt_len - 1 : -1]
                 for row in ROWS
             ]
+        )
+        if own:
+            use_packed_attention(tuned.get_base_model())
+        packed = answer_logits(
+            tuned,
+            batch["input_ids"],
+            batch["position_ids"],
+            batch["keep"],
+            batch["row_lengths"],
         )
     torch.testing.assert_close(packed, alone, atol=1e-4, rtol=1e-4)
     check_packing(tuned, ROWS[:2])
