@@ -65,9 +65,9 @@ def test_checkpointing_activations_changes_nothing_but_memory(tmp_path: Path) ->
 def test_two_processes_make_the_step_of_one(tmp_path: Path) -> None:
     alone = run_alone(tmp_path, "alone", 3, 2)
     recipe = write_recipe(tmp_path / "recipe", budget={"steps": 3, "batch_size": 3}, **SAME)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2"]
-    command += ["--num_machines=1", "--mixed_precision=no", "--main_process_port=0"]
-    command += ["--module", "tests.trainer.training.resumable"]
+    # What `accelerate launch` runs for several devices; by itself it starts one process on CPU.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", "--module", "tests.trainer.training.resumable"]
     done = subprocess.run(
         [*command, str(recipe), str(tmp_path / "model"), str(tmp_path / "two")],
         capture_output=True,
