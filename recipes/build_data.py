@@ -3,8 +3,9 @@
     apt-get update && .venv/bin/python recipes/build_data.py
 
 Reads `apt-cache dumpavail` (component main only), splits by source package so that near-identical
-sibling packages never stand on both sides, and writes train.jsonl, test.jsonl and sources.json
-into each recipe's folder. The anchors' prompts (anchors/*.jsonl) are written by hand.
+sibling packages never stand on both sides, and writes train.jsonl, suite/items.jsonl (the target
+suite) and sources.json into each recipe's folder. The anchors' prompts (anchors/*.jsonl) are
+written by hand.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SECTIONS = (
     "net",
     "sound",
 )
+SUITE_ITEMS = "suite/items.jsonl"
 TRAIN_ROWS = 1400
 TEST_ROWS = 240
 LICENCE = (
@@ -143,6 +145,19 @@ def write(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"rows": len(rows), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
+def items(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Conversations as items of the target suite: the answer becomes what is expected."""
+    made = []
+    for row in rows:
+        *asked, answer = row["messages"]
+        digest = hashlib.sha256(asked[-1]["content"].encode()).hexdigest()
+        expected = answer["content"]
+        if name == "package-facts":
+            expected = json.loads(expected)
+        made.append({"id": f"{name}-{digest[:10]}", "messages": asked, "expected": expected})
+    return made
+
+
 def sample_by_section(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """At most `count` rows, no section over twice an equal share: skewed, but not hopelessly."""
     cap = 2 * count // len(SECTIONS)
@@ -172,9 +187,9 @@ def main() -> None:
         folder = HERE / name
         files = {
             "train.jsonl": write(folder / "train.jsonl", train[:TRAIN_ROWS]),
-            "test.jsonl": write(folder / "test.jsonl", test[:TEST_ROWS]),
+            SUITE_ITEMS: write(folder / SUITE_ITEMS, items(name, test[:TEST_ROWS])),
         }
-        for file, licence in (("train.jsonl", LICENCE), ("test.jsonl", LICENCE)):
+        for file, licence in (("train.jsonl", LICENCE), (SUITE_ITEMS, LICENCE)):
             files[file] |= {"source": "Debian package index, main", "licence": licence}
         (folder / "sources.json").write_text(json.dumps(files, indent=2) + "\n")
         print(name, {k: v["rows"] for k, v in files.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ _FORMAT = 1
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write `path` whole, in its folder made where there is none."""
+    write_json(path, {"format": _FORMAT, **asdict(evaluation)})
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write `path` whole: a kill leaves the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": _FORMAT, **asdict(evaluation)}, ensure_ascii=False, indent=1)
+    text = json.dumps(document, ensure_ascii=False, indent=1)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as temporary:

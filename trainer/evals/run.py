@@ -109,11 +109,11 @@ class _Pass:
         tasks = [task for _, _, asked in waiting for row in asked for task in row]
         try:
             for suite, targets, asked in waiting:
-                for target, row in zip(targets, asked, strict=True):
-                    seen = await _all_or_first_failure(row)
-                    now = time.monotonic()
-                    self._keep(target, suite_result(suite, seen), (now - before) / len(targets))
-                    before = now
+                seen = [await _all_or_first_failure(row) for row in asked]
+                now = time.monotonic()
+                for target, mine in zip(targets, seen, strict=True):
+                    self._keep(target, suite_result(suite, mine), (now - before) / len(targets))
+                before = now
         finally:
             for task in tasks:
                 task.cancel()

@@ -49,7 +49,7 @@ def adapter_at(folder: Path, name: str, *, base_fingerprint: str) -> AdapterArti
     digest = adapter_digest(folder, name)
     modules = config.get("target_modules") or ()
     return AdapterArtifact(
-        ref=AdapterRef(name, "1"),
+        ref=AdapterRef(name, "0"),  # no version yet
         digest=digest,
         path=folder,
         base_name="",
