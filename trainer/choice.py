@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from trainer.errors import TrainerError
 from trainer.evals.values import Measure, SuiteKind
 from trainer.gate.judge import margin_of
+from trainer.gate.units import amount, change
 from trainer.gate.values import GateRule, PairedScores
 
 # Gains this close, as a share of the best gain, are the same: then the weaker candidate is taken.
@@ -31,6 +32,7 @@ class GuardrailPoint:
 
     measure: str
     family: str
+    unit: str
     difference: float
     margin: float
 
@@ -95,7 +97,13 @@ def score_candidate(
     is no primary target or no primary guardrail."""
     target = primary_target(pairs)
     guardrails = tuple(
-        GuardrailPoint(p.measure.name, p.measure.family, _difference(p), margin_of(p.measure, rule))
+        GuardrailPoint(
+            p.measure.name,
+            p.measure.family,
+            p.measure.unit,
+            _difference(p),
+            margin_of(p.measure, rule),
+        )
         for p in pairs
         if p.measure.kind is SuiteKind.GUARDRAIL and p.measure.primary
     )
@@ -128,7 +136,7 @@ def choose(scores: Sequence[CandidateScore], target: Measure) -> Choice:
             Considered(
                 s,
                 s.name in front,
-                "chosen" if s is chosen else _why_not(s, chosen, bool(holding)),
+                "chosen" if s is chosen else _why_not(s, chosen, target.unit, bool(holding)),
             )
             for s in scores
         ),
@@ -206,12 +214,13 @@ def _why_chosen(
     )
 
 
-def _why_not(score: CandidateScore, chosen: CandidateScore, some_hold: bool) -> str:
+def _why_not(score: CandidateScore, chosen: CandidateScore, unit: str, some_hold: bool) -> str:
     worst = score.worst
     if some_hold and not score.holds:
         return (
-            f"breaks {worst.measure}: {worst.difference:+.3g} against a margin of {worst.margin:g}"
+            f"breaks {worst.measure}: {change(worst.difference, worst.unit)}, "
+            f"{amount(worst.margin, worst.unit)} is allowed"
         )
     if score.gain >= chosen.gain:
-        return f"gains as much ({score.gain:+.3g}) and drifts more"
-    return f"gains less ({score.gain:+.3g} against {chosen.gain:+.3g})"
+        return f"gains as much ({change(score.gain, unit)}) and drifts more"
+    return f"gains less ({change(score.gain, unit)} against {change(chosen.gain, unit)})"

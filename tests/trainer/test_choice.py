@@ -25,8 +25,8 @@ def _score(
     name: str, gain: float, worst: float, drift: float = 1.0, margin: float = 0.1
 ) -> CandidateScore:
     points = (
-        GuardrailPoint("facts/exact", "facts", worst, margin),
-        GuardrailPoint("chat/length", "chat", 0.0, 0.2),
+        GuardrailPoint("facts/exact", "facts", "share", worst, margin),
+        GuardrailPoint("chat/length", "chat", "share", 0.0, 0.2),
     )
     return CandidateScore(name, gain, points, drift)
 
@@ -40,15 +40,15 @@ def test_the_targets_peak_is_passed_over_where_it_breaks_a_guardrail() -> None:
     choice = choose([PEAK, GOOD, MILD], TARGET)
     assert (choice.chosen, choice.holds) == ("good", True)
     reasons = {c.score.name: c.reason for c in choice.candidates}
-    assert reasons["peak"] == "breaks facts/exact: -0.3 against a margin of 0.1"
-    assert reasons["mild"] == "gains less (+0.3 against +0.5)"
+    assert reasons["peak"] == "breaks facts/exact: −30.0 pp, 10.0 pp is allowed"
+    assert reasons["mild"] == "gains less (+30.0 pp against +50.0 pp)"
 
 
 def test_of_equal_gains_the_one_that_drifts_least_is_taken() -> None:
     weaker = _score("weaker", 0.495, -0.05, drift=2)
     choice = choose([GOOD, weaker, MILD], TARGET)
     assert choice.chosen == "weaker"
-    assert choice.candidates[0].reason == "gains as much (+0.5) and drifts more"
+    assert choice.candidates[0].reason == "gains as much (+50.0 pp) and drifts more"
 
 
 def test_where_none_holds_the_best_target_goes_to_the_gate() -> None:

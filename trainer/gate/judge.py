@@ -17,6 +17,7 @@ from trainer.errors import RecipeError, TrainerError
 from trainer.evals.values import Measure, SuiteKind
 from trainer.gate.binary import discordance, mcnemar_exact, tango_interval, tango_p
 from trainer.gate.continuous import bca_interval, sign_flip_p, unseen_bounds
+from trainer.gate.units import amount, change, p_text
 from trainer.gate.values import GateRule, GateVerdict, MeasureVerdict, PairedScores, Verdict
 
 BINARY_METHOD = "mcnemar-exact + tango"
@@ -125,19 +126,21 @@ def items_needed(
 
 def _judge_target(pairs: PairedScores, rule: GateRule) -> MeasureVerdict:
     seen = compare(pairs, null=0.0, alpha=rule.alpha, rule=rule)
-    gain = f"{seen.difference:+.3g} {pairs.measure.unit}"
+    unit = pairs.measure.unit
+    gain, asked = change(seen.difference, unit), amount(rule.min_gain, unit)
     better = seen.p_value <= rule.alpha and seen.low > 0
     if better and seen.difference > rule.min_gain:
-        verdict, reason = Verdict.PASS, f"better by {gain} (p = {seen.p_value:.2g})"
+        verdict = Verdict.PASS
+        reason = f"better by {amount(seen.difference, unit)} ({p_text(seen.p_value)})"
     elif seen.high <= rule.min_gain:
         verdict = Verdict.FAIL
-        reason = f"at most {seen.high:+.3g} {pairs.measure.unit} is gained"
-        reason += f", {rule.min_gain:g} was asked" if rule.min_gain else ""
+        reason = f"at most {change(seen.high, unit)} is gained"
+        reason += f", {asked} was asked" if rule.min_gain else ""
+    elif better:
+        verdict, reason = Verdict.UNDECIDED, f"better by {gain}, but more than {asked} was asked"
     else:
         verdict = Verdict.UNDECIDED
-        reason = f"{gain} with p = {seen.p_value:.2g} does not show a gain"
-        if better:
-            reason = f"better by {gain}, but more than {rule.min_gain:g} was asked"
+        reason = f"{gain} with {p_text(seen.p_value)} does not show a gain"
     threshold = rule.min_gain if better or seen.difference <= rule.min_gain else 0.0
     return _measured(pairs, seen, verdict, reason, threshold, rule.alpha)
 
@@ -146,22 +149,20 @@ def _judge_guardrail(pairs: PairedScores, rule: GateRule, alpha: float) -> Measu
     margin = margin_of(pairs.measure, rule)
     seen = compare(pairs, null=-margin, alpha=alpha, rule=rule)
     unit = pairs.measure.unit
+    allowed = f"{amount(margin, unit)} is allowed"
     if seen.low > -margin:
         verdict = Verdict.PASS
-        reason = f"no worse than {-seen.low:.3g} {unit}, {margin:g} is allowed"
+        reason = f"no worse than {amount(-seen.low, unit)}, {allowed}"
         if seen.low > 0:
-            reason = f"better by at least {seen.low:.3g} {unit}"
+            reason = f"better by at least {amount(seen.low, unit)}"
     elif seen.high < -margin:
-        verdict = Verdict.FAIL
-        reason = f"worse by at least {-seen.high:.3g} {unit}, {margin:g} is allowed"
+        verdict, reason = Verdict.FAIL, f"worse by at least {amount(-seen.high, unit)}, {allowed}"
     elif seen.high < 0 and seen.difference <= -margin:
         verdict = Verdict.FAIL
-        reason = (
-            f"worse beyond doubt, by about {-seen.difference:.3g} {unit}; {margin:g} is allowed"
-        )
+        reason = f"worse beyond doubt, by about {amount(-seen.difference, unit)}; {allowed}"
     else:
         verdict = Verdict.UNDECIDED
-        reason = f"{seen.difference:+.3g} {unit} may hide {seen.low:+.3g}, {-margin:g} is the limit"
+        reason = f"{change(seen.difference, unit)} may be {change(seen.low, unit)}; {allowed}"
     return _measured(pairs, seen, verdict, reason, -margin, alpha)
 
 

@@ -1,0 +1,1 @@
+"""What a person decides from: the run's report, and two runs side by side."""
