@@ -13,7 +13,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from trainer.choice import Choice, Considered
@@ -200,10 +199,9 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 def _svg(figure: Figure, salt: str) -> str:
     """The figure as an SVG element; `salt` keeps the ids of several in one page apart."""
     # Names come from files: a dollar sign in one is no formula.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}
     stream = io.StringIO()
-    with mpl.rc_context(settings):
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -176,7 +176,7 @@ def _result(
     measure: Measure,
     digest: str,
     scored: Sequence[tuple[str, float, str]],
-    figures: dict[str, object],
+    figures: Mapping[str, object],
 ) -> SuiteResult:
     return SuiteResult(
         measure.suite,
