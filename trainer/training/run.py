@@ -45,7 +45,16 @@ from trainer.training.model import base_dtype, check_packing, load_for_training
 log = logging.getLogger(__name__)
 
 # What of a recipe does not change the weights of a step: a run may go on after a change.
-_NOT_THE_WEIGHTS = {"name", "workflow", "description", "model", "suites", "choice", "gate"}
+_NOT_THE_WEIGHTS = {
+    "name",
+    "workflow",
+    "description",
+    "model",  # its fingerprint counts
+    "checkpoints",
+    "suites",
+    "choice",
+    "gate",
+}
 
 
 @dataclass(frozen=True, slots=True)
