@@ -25,6 +25,10 @@ from trainer.evals.targets.base import BASE, Target
 from trainer.evals.values import Evaluation, Item, ItemResult, Split, SuiteResult
 from trainer.folder import RunFolder
 
+# Items begin in order and end about so, however many requests each takes: suites are done one
+# after the other, and a kill loses little. Enough to fill any batch.
+_ITEMS_IN_FLIGHT = 64
+
 
 async def evaluate(
     suites: Sequence[Suite],
@@ -92,6 +96,7 @@ class _Pass:
         self._progress = progress
         self._is_base = is_base
         self._done: dict[str, Evaluation] = {}
+        self._room = asyncio.Semaphore(_ITEMS_IN_FLIGHT)
 
     async def run(self) -> dict[str, Evaluation]:
         for target in self._targets:
@@ -140,7 +145,8 @@ class _Pass:
     async def _ask(self, target: Target, suite: Suite, item: Item) -> Observation:
         reference = self._references.get(suite.name, {}).get(item.id)
         try:
-            seen = await observe(target, suite, item, reference, is_base=self._is_base)
+            async with self._room:
+                seen = await observe(target, suite, item, reference, is_base=self._is_base)
         except GatewayError as error:
             raise EvaluationError(
                 f"{target.name}: suite {suite.name}, item {item.id}: {error}"

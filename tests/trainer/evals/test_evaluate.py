@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM
 from tests.trainer.evals.models import TinyFiles, guard, make_suite, start_engine, target
 from trainer.errors import EvaluationError
 from trainer.evals.checks.base import Answered, Likelihood
+from trainer.evals.progress import NoProgress
 from trainer.evals.results import read_evaluation, write_evaluation
 from trainer.evals.run import evaluate
 from trainer.evals.suite import Generation, Suite
 from trainer.evals.targets.base import Context, Target
 from trainer.evals.targets.engine import EngineHost
-from trainer.evals.values import Split
+from trainer.evals.values import Split, SuiteResult
 from trainer.folder import RunFolder
 
 
@@ -168,6 +169,32 @@ async def test_a_run_that_is_stopped_goes_on_where_it_was(
     await evaluate(suites, Split.ALL, base=base, folder=folder)
     # The first suite's nine answers were kept; kl asks for an answer and a score, mc for three.
     assert base.asked == 9 * 2 + 9 * 3 + 9
+
+
+async def test_suites_are_done_one_after_the_other(
+    files: TinyFiles, host: EngineHost, tmp_path: Path
+) -> None:
+    """However many requests an item takes: what a kill loses is a batch, not the whole run."""
+    suites = [
+        make_suite(tmp_path / name, name=name, items=80, checks=[guard("multiple_choice")])
+        for name in ("one", "two")
+    ]
+    asked: list[str] = []
+
+    class Watching(Counting):
+        async def score(self, context: Context, continuation: str) -> Likelihood:
+            asked.append(continuation)
+            return Likelihood((-1.0,))
+
+    shown: list[tuple[str, int]] = []
+
+    class Watch(NoProgress):
+        def suite_done(self, model: str, result: SuiteResult) -> None:
+            shown.append((result.suite, len(asked)))
+
+    await evaluate(suites, Split.ALL, base=Watching(target(host, files, None)), progress=Watch())
+    assert [name for name, _ in shown] == ["one", "two"]
+    assert shown[0][1] < 2 * 80 * 3  # the second suite's requests were not all made before
 
 
 async def test_a_damaged_result_is_made_again(
