@@ -1,12 +1,82 @@
-"""The `trainer` command."""
+"""The `trainer` command. Exit codes: 0 done, 2 bad input or usage, 3 done, and the gate did not
+pass what came out."""
 
 from __future__ import annotations
 
-import typer
+import logging
+from pathlib import Path
+from typing import Annotated, Any
 
-app = typer.Typer(no_args_is_help=True, help="Make adapters, measure them, register them.")
+import click
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from gateway.errors import GatewayError
+from trainer.errors import TrainerError
+
+NOT_PASSED = 3
+
+
+class _Explained(TyperGroup):
+    """Errors to messages and exit codes, in one place."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (TrainerError, GatewayError) as error:
+            Console(stderr=True).print(Text(f"error: {error}", style="red"), soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Explained, no_args_is_help=True, help="Make adapters, measure them, register them."
+)
 
 
 @app.callback()
 def main() -> None:
     """Make adapters, measure them, register them."""
+
+
+@app.command("train")
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe file.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; default: runs/NAME.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A folder or a hub id, over the recipe's.", show_default=False),
+    ] = None,
+) -> None:
+    """Train, evaluate, choose, judge and report; run again, it goes on where it was.
+
+    Exit code 3 says that the run is whole and its adapter did not pass the gate.
+    """
+    from gateway.model.source import resolve_model
+    from trainer.evals.progress import progress_on
+    from trainer.folder import RunFolder
+    from trainer.gate.values import Verdict
+    from trainer.pipeline import Run
+    from trainer.recipe_file import check_files, read_recipe
+    from trainer.report.cli import print_verdict, write_report
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("trainer").setLevel(logging.INFO)
+    settings = read_recipe(recipe)
+    check_files(settings)
+    folder = RunFolder(run or Path("runs") / settings.name)
+    files = resolve_model(model or settings.model, progress=print)
+    console = Console()
+    verdict = Run(settings, files, folder, lambda: progress_on(console)).execute()
+    if verdict is None:  # a process that only helped to train
+        return
+    write_report(folder)
+    print_verdict(console, verdict)
+    console.print(Text(verdict.reason), soft_wrap=True)
+    console.print(Text(f"report: {folder.report_html}"), soft_wrap=True)
+    if verdict.verdict is not Verdict.PASS:
+        raise typer.Exit(NOT_PASSED)
+    console.print(Text(f"put it in the registry with: trainer register {folder.root}"))
