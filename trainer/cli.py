@@ -15,6 +15,8 @@ from typer.core import TyperGroup
 
 from gateway.errors import GatewayError
 from trainer.errors import TrainerError
+from trainer.evals import cli as evals_cli
+from trainer.report import cli as report_cli
 
 NOT_PASSED = 3
 
@@ -80,3 +82,7 @@ def train_command(
     if verdict.verdict is not Verdict.PASS:
         raise typer.Exit(NOT_PASSED)
     console.print(Text(f"put it in the registry with: trainer register {folder.root}"))
+
+
+evals_cli.register(app)
+report_cli.register(app)
