@@ -108,7 +108,7 @@ class Choice(_Strict):
     strengths: tuple[float, ...] = (1.0, 0.75, 0.5)  # of the LoRA scaling
     averages: bool = True  # of neighbouring checkpoints
     # Candidates tried beside the checkpoints as trained, the most promising first.
-    more: int = Field(default=6, ge=0)
+    more: int = Field(default=4, ge=0)
 
 
 class Gate(_Strict):
