@@ -13,12 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks.results import write
 from gateway.model.source import resolve_model
 from trainer.choice import read_choice
-from trainer.evals.progress import Progress, progress_on
 from trainer.evals.results import read_evaluation
 from trainer.evals.targets.base import BASE
 from trainer.evals.values import Evaluation, Split
@@ -78,12 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model = resolve_model(None, progress=print)
-    console = Console()
     started = time.monotonic()
-
-    def shown() -> Progress:
-        return progress_on(console)
-
     result: dict[str, Any] = {}
     verdicts: dict[str, GateVerdict] = {}
     for name, path in (("aggressive", AGGRESSIVE), ("anchored", ANCHORED)):
@@ -91,7 +83,7 @@ def main() -> None:
         if name == "anchored":
             share_base(RunFolder(arguments.runs / "aggressive"), folder)
         began = time.monotonic()
-        verdict = Run(read_recipe(path), model, folder, shown).execute()
+        verdict = Run(read_recipe(path), model, folder, show=True).execute()
         if verdict is None:
             return  # a process that only helped to train
         chosen = read_choice(folder.choice).chosen

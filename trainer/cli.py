@@ -58,7 +58,6 @@ def train_command(
     Exit code 3 says that the run is whole and its adapter did not pass the gate.
     """
     from gateway.model.source import resolve_model
-    from trainer.evals.progress import progress_on
     from trainer.folder import RunFolder
     from trainer.gate.values import Verdict
     from trainer.pipeline import Run
@@ -72,7 +71,7 @@ def train_command(
     folder = RunFolder(run or Path("runs") / settings.name)
     files = resolve_model(model or settings.model, progress=print)
     console = Console()
-    verdict = Run(settings, files, folder, lambda: progress_on(console)).execute()
+    verdict = Run(settings, files, folder, show=True).execute()
     if verdict is None:  # a process that only helped to train
         return
     write_report(folder)

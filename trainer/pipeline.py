@@ -8,10 +8,9 @@ the run's folder: a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from accelerate import PartialState
@@ -30,11 +29,9 @@ from trainer.choice import (
 )
 from trainer.data.checks import SuiteText
 from trainer.errors import TrainerError
-from trainer.evals.progress import NoProgress, Progress
-from trainer.evals.run import evaluate
+from trainer.evals.apart import Asked, evaluate_apart
 from trainer.evals.suite import read_suites, texts_for_leaks
 from trainer.evals.targets.base import BASE
-from trainer.evals.targets.engine import EngineHost, EngineTarget, adapter_at, open_engine
 from trainer.evals.values import Evaluation, Measure, Split
 from trainer.folder import RunFolder
 from trainer.gate.codec import verdict_to_json
@@ -84,15 +81,18 @@ class Run:
         recipe: Recipe,
         model: ModelFiles,
         folder: RunFolder,
-        progress: Callable[[], Progress] = NoProgress,
+        *,
+        show: bool = False,
     ) -> None:
-        """Raises SuiteError for suites that cannot be used."""
+        """`show` has the evaluations print how far they are. Raises SuiteError for suites that
+        cannot be used."""
         self._recipe = recipe
         self._model = model
         self._folder = folder
-        self._progress = progress
+        self._show = show
         self._rule = gate_rule(recipe)
-        self._suites = read_suites([recipe.suites.target, *recipe.suites.guardrails])
+        self._suite_names = (str(recipe.suites.target), *recipe.suites.guardrails)
+        self._suites = read_suites(self._suite_names)
         self._trained: dict[int, CandidateScore] = {}  # checkpoints at full strength, by step
         self._others: list[CandidateScore] = []
         self._target: Measure | None = None
@@ -180,34 +180,18 @@ class Run:
         return verdict
 
     def _evaluate(self, split: Split, names: Sequence[str]) -> dict[str, Evaluation]:
-        """The base and the named candidates on `split`, in one engine that is then closed: its
-        worker threads would slow training down."""
-        return asyncio.run(self._in_engine(split, names))
-
-    async def _in_engine(self, split: Split, names: Sequence[str]) -> dict[str, Evaluation]:
-        engine = open_engine(self._model, max_rank=self._recipe.lora.rank)
-        try:
-            host = EngineHost(engine)
-            fingerprint = self._model.fingerprint
-            return await evaluate(
-                self._suites,
-                split,
-                base=EngineTarget(host),
-                candidates=[
-                    EngineTarget(
-                        host,
-                        adapter_at(
-                            self._folder.candidate(name), name, base_fingerprint=fingerprint
-                        ),
-                        name=name,
-                    )
-                    for name in names
-                ],
+        """The base and the named candidates on `split`."""
+        return evaluate_apart(
+            Asked(
+                model=self._model,
+                suites=self._suite_names,
+                split=split,
+                adapters={name: self._folder.candidate(name) for name in names},
                 folder=self._folder,
-                progress=self._progress(),
+                max_rank=self._recipe.lora.rank,
+                show=self._show,
             )
-        finally:
-            await engine.close()
+        )
 
 
 def copy_whole(source: Path, into: Path) -> None:
