@@ -101,3 +101,7 @@ def main() -> None:
     result["gain_kept"] = round(gains["anchored"] / gains["aggressive"], 3)
     result["minutes"] = round((time.monotonic() - started) / 60, 1)
     print(write("forgetting", result))
+
+
+if __name__ == "__main__":
+    main()

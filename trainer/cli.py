@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -24,7 +23,7 @@ NOT_PASSED = 3
 class _Explained(TyperGroup):
     """Errors to messages and exit codes, in one place."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (TrainerError, GatewayError) as error:
