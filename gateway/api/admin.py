@@ -29,9 +29,13 @@ class Order(BaseModel):
     """The body of a command."""
 
     model_config = ConfigDict(extra="forbid")
-    actor: str = Field(default="operator", min_length=1, max_length=128)
-    reason: str = Field(default="", max_length=2000)
-    expected_revision: int | None = Field(default=None, ge=0)
+    actor: str = Field(
+        default="operator", min_length=1, max_length=128, description="who gives the order"
+    )
+    reason: str = Field(default="", max_length=2000, description="why; kept in the log")
+    expected_revision: int | None = Field(
+        default=None, ge=0, description="the revision it was decided on; refused if the log moved"
+    )
 
     def command(self, request: Request) -> Command:
         """The order as a command that remembers which address gave it."""
@@ -40,27 +44,41 @@ class Order(BaseModel):
 
 
 class ReasonedOrder(Order):
-    reason: str = Field(min_length=1, max_length=2000)
+    """A command that must say why."""
+
+    reason: str = Field(min_length=1, max_length=2000, description="why; kept in the log")
 
 
 class DisableOrder(ReasonedOrder):
-    in_flight: Literal["finish", "restart"] = "finish"
+    """A switch-off."""
+
+    in_flight: Literal["finish", "restart"] = Field(
+        default="finish",
+        description="what becomes of running requests: they finish, or start again on the new "
+        "target (a stream that has sent a token ends with an error event)",
+    )
 
 
 class RollbackOrder(DisableOrder):
-    to: int | None = Field(default=None, ge=1)
+    """A return to an earlier route."""
+
+    to: int | None = Field(default=None, ge=1, description="the revision to go back to")
 
 
 class TableOrder(Order):
-    text: str
+    """A routing table."""
+
+    text: str = Field(description="the whole text, as in routes.yaml")
 
 
 class AddOrder(BaseModel):
+    """A new adapter."""
+
     model_config = ConfigDict(extra="forbid")
-    folder: Path
-    ref: str
-    workflow: str = ""
-    description: str = ""
+    folder: Path = Field(description="the PEFT adapter's folder on the gateway's disk")
+    ref: str = Field(description="name@version")
+    workflow: str = Field(default="", description="the workflow it is made for")
+    description: str = Field(default="", description="what it is, in a line")
 
 
 def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) -> FastAPI:
@@ -84,6 +102,7 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
 
     @app.get("/admin/v1/routes")
     async def routes() -> dict[str, Any]:
+        """Every workflow of the live table: target, reason, override, and what the file says."""
         table = plane.table
         workflows = {name: _route_status(plane, d) for name, d in table.decisions.items()}
         return {"revision": table.revision, "workflows": workflows}
@@ -92,11 +111,13 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
     async def revisions(
         before: int | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
     ) -> dict[str, Any]:
+        """The revisions, newest first; `before` and `limit` page through them."""
         events = await plane.history(before=before, limit=limit)
         return {"revision": plane.table.revision, "revisions": [event_json(e) for e in events]}
 
     @app.get("/admin/v1/revisions/{number}")
     async def revision(number: int) -> dict[str, Any]:
+        """One revision: its event, the table after it, and what it changed."""
         event, before, after = await plane.table_at(number)
         return {
             "event": event_json(event),
@@ -106,6 +127,7 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
 
     @app.get("/admin/v1/diff")
     async def diff(a: int, b: int | None = None) -> dict[str, Any]:
+        """What differs between revision `a` and revision `b` (default: the live table)."""
         _, _, first = await plane.table_at(a)
         second = plane.table if b is None else (await plane.table_at(b))[2]
         changes = _differences(first.decisions, second.decisions)
@@ -115,6 +137,7 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
     async def put_table(
         order: TableOrder, request: Request, dry_run: bool = False
     ) -> dict[str, Any]:
+        """Apply a routing table whole, or with `dry_run` say what it would change."""
         return committed_json(
             await plane.apply_text(
                 order.text, source=API_SOURCE, command=order.command(request), dry_run=dry_run
@@ -123,19 +146,23 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
 
     @app.post("/admin/v1/workflows/{workflow}/disable")
     async def disable(workflow: str, order: DisableOrder, request: Request) -> dict[str, Any]:
+        """Send a workflow to its fallback until it is enabled again."""
         done = await plane.disable(workflow, order.command(request), in_flight=order.in_flight)
         return committed_json(done)
 
     @app.post("/admin/v1/workflows/{workflow}/enable")
     async def enable(workflow: str, order: Order, request: Request) -> dict[str, Any]:
+        """Lift a disable."""
         return committed_json(await plane.enable(workflow, order.command(request)))
 
     @app.post("/admin/v1/workflows/{workflow}/resume")
     async def resume(workflow: str, order: Order, request: Request) -> dict[str, Any]:
+        """Lift a rollback's pin: the file rules again."""
         return committed_json(await plane.resume(workflow, order.command(request)))
 
     @app.post("/admin/v1/workflows/{workflow}/rollback")
     async def rollback(workflow: str, order: RollbackOrder, request: Request) -> dict[str, Any]:
+        """Pin a workflow to its route at revision `to` (default: the last other route)."""
         return committed_json(
             await plane.rollback(
                 workflow, order.command(request), to_revision=order.to, in_flight=order.in_flight
@@ -144,11 +171,13 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
 
     @app.get("/admin/v1/adapters")
     async def adapters() -> dict[str, Any]:
+        """Every whole adapter of the registry, with its state."""
         found = await asyncio.to_thread(registry.list)
         return {"adapters": [_adapter(plane, artifact) for artifact in found]}
 
     @app.post("/admin/v1/adapters")
     async def add(order: AddOrder) -> dict[str, Any]:
+        """Register a PEFT adapter folder on the gateway's disk, as a candidate."""
         artifact = await asyncio.to_thread(
             lambda: registry.add(
                 order.folder,
@@ -163,20 +192,24 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
 
     @app.get("/admin/v1/adapters/{ref}")
     async def adapter(ref: str) -> dict[str, Any]:
+        """One adapter, with the eval report it was published with."""
         artifact = await asyncio.to_thread(registry.get, AdapterRef.parse(ref))
         report = await asyncio.to_thread(registry.report, artifact.ref)
         return {**_adapter(plane, artifact), "report": report}
 
     @app.post("/admin/v1/adapters/{ref}/approve")
     async def approve(ref: str, order: Order, request: Request) -> dict[str, Any]:
+        """Let routes name an adapter."""
         return committed_json(await plane.approve(AdapterRef.parse(ref), order.command(request)))
 
     @app.post("/admin/v1/adapters/{ref}/revoke")
     async def revoke(ref: str, order: ReasonedOrder, request: Request) -> dict[str, Any]:
+        """Take an adapter out of service; its routes go to their fallback."""
         return committed_json(await plane.revoke(AdapterRef.parse(ref), order.command(request)))
 
     @app.get("/admin/v1/status")
     async def status() -> dict[str, Any]:
+        """Engine, log, file, and adapters that cannot be served."""
         file = plane.file_status
         return {
             "version": __version__,
@@ -192,10 +225,12 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
                 "in_force": plane.state.table_digest == plane.state.file_digest,
             },
             "log": {"ok": plane.log_error is None, "error": plane.log_error},
+            "adapters_not_servable": await asyncio.to_thread(_not_servable, plane, registry),
         }
 
     @app.get("/admin/v1/events")
     async def events(request: Request) -> StreamingResponse:
+        """Revisions as server-sent events, from `Last-Event-ID` or from now on."""
         last = int(request.headers.get("last-event-id") or plane.table.revision)
 
         async def lines() -> AsyncIterator[str]:
@@ -300,6 +335,26 @@ def _route_status(plane: ControlPlane, decision: Decision) -> dict[str, Any]:
         "differs": file_target is not None and file_target != str(decision.target),
         "description": decision.route.description,
     }
+
+
+def _not_servable(plane: ControlPlane, registry: Registry) -> list[dict[str, Any]]:
+    """Adapters that are damaged on disk, or routed to and gone, with the workflows they are for.
+
+    Blocks (disk). One that is on the device already is served on until the next start.
+    """
+    reasons = {str(ref): reason for ref, reason in registry.damaged().items()}
+    workflows: dict[str, set[str]] = {}
+    for name, decision in plane.table.decisions.items():
+        for target in (decision.target, decision.route.target, decision.route.fallback):
+            if target.digest is None:
+                continue
+            workflows.setdefault(str(target), set()).add(name)
+            if target.digest not in plane.artifacts:
+                reasons.setdefault(str(target), "is routed to and not in the registry")
+    return [
+        {"ref": ref, "reason": reason, "workflows": sorted(workflows.get(ref, ()))}
+        for ref, reason in sorted(reasons.items())
+    ]
 
 
 def _adapter(plane: ControlPlane, artifact: AdapterArtifact) -> dict[str, Any]:

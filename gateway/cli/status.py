@@ -35,6 +35,7 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
         _log(data["log"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
+        *_not_servable(data["adapters_not_servable"]),
     ]
 
 
@@ -82,4 +83,13 @@ def _overrides(workflows: dict[str, Any]) -> list[str]:
                 f"{local_time(hand['at'])}{why}; it goes to {route['target']}, "
                 f"the file says {route['file_target'] or 'nothing of it'}"
             )
-    return found or ["overrides  none"]
+    return found or ["override   none"]
+
+
+def _not_servable(adapters: list[dict[str, Any]]) -> list[str]:
+    found = [
+        f"adapter    {item['ref']} CANNOT BE SERVED: {item['reason']}"
+        + (f"; named by {', '.join(item['workflows'])}" if item["workflows"] else "")
+        for item in adapters
+    ]
+    return found or ["adapters   all can be served"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,13 @@ class World:
         """Call the admin API."""
         async with httpx.AsyncClient(base_url=f"{self.admin}/admin/v1", timeout=30) as client:
             return await client.request(method, path, json=body or None)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait until `condition` holds."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
