@@ -55,6 +55,12 @@ class Metrics:
         self.tokens_out = Counter(
             "gateway_generated_tokens", "Tokens generated.", ["workflow"], registry=self.registry
         )
+        self.refused = Counter(
+            "gateway_requests_refused",
+            "Requests that no key let in, by the error's code.",
+            ["code"],
+            registry=self.registry,
+        )
         self.revision = Gauge(
             "gateway_table_revision", "The live table's revision.", registry=self.registry
         )

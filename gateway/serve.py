@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from gateway import logs
 from gateway.api.admin import create_admin_app
 from gateway.api.answering import Services
+from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
 from gateway.control.plane import ControlPlane
@@ -42,6 +43,7 @@ class Gateway:
             settings.routes,
             replica=settings.replica_name,
         )
+        self.keys = LiveKeys(self.plane)
         self._servers: list[uvicorn.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.ports: tuple[int, int] = (0, 0)
@@ -59,7 +61,12 @@ class Gateway:
         metrics.watch(self.plane, self.engine)
         self.plane.on_swap(in_flight.on_swap)
         services = Services(self.plane, self.engine, metrics, in_flight)
-        inference = create_inference_app(services, body_limit_bytes=settings.body_limit_bytes)
+        inference = create_inference_app(
+            services,
+            self.keys,
+            body_limit_bytes=settings.body_limit_bytes,
+            require_keys=settings.require_keys,
+        )
         admin = create_admin_app(self.plane, self.registry, self.engine)
         self.ports = (
             await self._serve(inference, settings.host, settings.port),

@@ -47,6 +47,9 @@ class Settings(BaseModel):
     threads: int = Field(default=0, ge=0, description="torch threads on CPU; 0 is torch's choice")
     grace_s: float = Field(default=20, ge=0, description="seconds running requests get at a stop")
     body_limit_bytes: int = Field(default=4_000_000, ge=1024, description="largest request body")
+    require_keys: bool = Field(
+        default=False, description="inference needs a key also before the first one is made"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
@@ -27,15 +28,20 @@ class Services:
     metrics: Metrics
     in_flight: InFlight
 
-    def decide(self, workflow: str) -> Decision:
-        """The decision for `workflow`. Raises NotFound naming the nearest one."""
+    def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
+        """The decision for `workflow`. Raises NotFound naming the nearest one.
+
+        A workflow that the caller's key does not allow is none for it, and no hint names one:
+        a client is not to learn what else is served here.
+        """
         table = self.plane.table
         decision = table.resolve(workflow)
-        if decision is None:
-            near = nearest(workflow, list(table.decisions))
+        if decision is None or not caller.may_use(workflow):
+            near = nearest(workflow, [name for name in table.decisions if caller.may_use(name)])
             hint = f"; did you mean {near!r}?" if near else ""
+            whose = " for this key" if caller.key_name else ""
             error = NotFound(
-                f"there is no workflow {workflow!r}{hint}", param="model", nearest=near
+                f"there is no workflow {workflow!r}{whose}{hint}", param="model", nearest=near
             )
             error.code = "model_not_found"
             raise error
@@ -58,6 +64,7 @@ class Answer:
     arrived: float = field(default_factory=time.monotonic)
     decision: Decision | None = None
     tokens_out: int = 0
+    caller: Caller = ANYBODY
 
     @property
     def headers(self) -> dict[str, str]:
@@ -92,6 +99,7 @@ class Answer:
                         histogram.labels(self.workflow).observe(now - last)
                         last = now
                         self.tokens_out += len(delta.token_ids)
+                        self.caller.spend(len(delta.token_ids))
                     if streamed:
                         running.sent = True
                         yield delta
@@ -138,6 +146,7 @@ class Answer:
         metrics.tokens_out.labels(self.workflow).inc(self.tokens_out)
         fields = {
             "request_id": self.request_id,
+            "key": self.caller.key_name,
             "workflow": self.workflow,
             "target": target,
             "reason": reason,

@@ -23,6 +23,9 @@ _STATUS: tuple[tuple[type[errors.GatewayError], int, str], ...] = (
     (errors.RevisionConflict, 409, "conflict_error"),
     (errors.TableRejected, 422, "invalid_request_error"),
     (errors.AdapterRejected, 422, "invalid_request_error"),
+    (errors.NoValidKey, 401, "authentication_error"),
+    (errors.KeyNotAllowed, 403, "permission_error"),
+    (errors.RateLimited, 429, "rate_limit_error"),
     (errors.QueueFull, 429, "rate_limit_error"),
     (errors.LogUnavailable, 503, "server_error"),
 )
@@ -46,6 +49,8 @@ def error_object(error: errors.GatewayError) -> dict[str, Any]:
     }
     if isinstance(error, errors.RevisionConflict):
         body |= {"expected": error.expected, "actual": error.actual, "actor": error.actor}
+    if isinstance(error, errors.RateLimited):
+        body |= {"limit": error.limit, "allowed": error.allowed}
     if isinstance(error, errors.TableRejected):
         body["problems"] = [asdict(problem) for problem in error.problems]
     return {"error": body}
@@ -54,8 +59,10 @@ def error_object(error: errors.GatewayError) -> dict[str, Any]:
 def respond(error: errors.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
     """The answer to a request that failed with `error`."""
     headers = dict(headers or {})
-    if isinstance(error, errors.QueueFull):
-        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, errors.QueueFull | errors.RateLimited):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, errors.NoValidKey):
+        headers["www-authenticate"] = "Bearer"
     return JSONResponse(error_object(error), status_of(error)[0], headers)
 
 

@@ -16,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.api import errors, wire
 from gateway.api.answering import Answer, Services
+from gateway.api.callers import LiveKeys
+from gateway.api.gates import ClientGate, caller_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
 from gateway.errors import BadInput, GatewayError
@@ -24,16 +26,20 @@ from gateway.routing.table import Decision
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 
-def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAPI:
-    """The app of port 8000."""
+def create_inference_app(
+    services: Services, keys: LiveKeys, *, body_limit_bytes: int, require_keys: bool = False
+) -> FastAPI:
+    """The app of port 8000. `require_keys`: also before the first client key was made."""
     app = FastAPI(title="Model-routing gateway", docs_url=None, redoc_url=None)
     errors.install(app)
     app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    app.add_middleware(ClientGate, keys=keys, metrics=services.metrics, required=require_keys)
     engine = services.engine
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
-        decision = services.decide(body.model)
+        caller = caller_of(request)
+        decision = services.decide(body.model, caller)
         messages = [message.plain() for message in body.messages]
         prompt = tuple(await asyncio.to_thread(engine.text.encode_chat, messages))
         room = _room(services, prompt, "messages")
@@ -46,6 +52,7 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
             prompt,
             lambda d: body.sampling(d.route, room=room, logprobs=logprobs),
             n=body.n or 1,
+            caller=caller,
         )
         shape = wire.Chat(f"chatcmpl-{answer.request_id}", body.model, int(time.time()))
         usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -53,7 +60,8 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
 
     @app.post("/v1/completions")
     async def completions(body: CompletionRequest, request: Request) -> Response:
-        decision = services.decide(body.model)
+        caller = caller_of(request)
+        decision = services.decide(body.model, caller)
         request_id = _request_id(request)
         scored = body.logprobs if body.echo else None
         answers = []
@@ -69,7 +77,15 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
 
             sampling(decision)
             answers.append(
-                Answer(services, request_id, body.model, prompt, sampling, n=body.n or 1)
+                Answer(
+                    services,
+                    request_id,
+                    body.model,
+                    prompt,
+                    sampling,
+                    n=body.n or 1,
+                    caller=caller,
+                )
             )
         if body.stream and (len(answers) > 1 or body.echo):
             raise BadInput("stream works with one prompt and without echo", param="stream")
@@ -80,13 +96,15 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
         return await _answer(answers, shape, request, stream=body.stream, usage=usage)
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models(request: Request) -> dict[str, Any]:
+        caller = caller_of(request)
         decisions = services.plane.table.decisions
-        return {"object": "list", "data": [wire.model(decisions[name]) for name in decisions]}
+        listed = [wire.model(decisions[name]) for name in decisions if caller.may_use(name)]
+        return {"object": "list", "data": listed}
 
     @app.get("/v1/models/{name}")
-    async def one_model(name: str) -> dict[str, Any]:
-        return wire.model(services.decide(name))
+    async def one_model(name: str, request: Request) -> dict[str, Any]:
+        return wire.model(services.decide(name, caller_of(request)))
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
@@ -121,6 +139,7 @@ async def _answer(
 ) -> Response:
     """The whole answer, or its stream, with the decision's headers; errors carry them too."""
     try:
+        answers[0].caller.admit(sum(len(answer.prompt) for answer in answers))
         if stream:
             return await _streamed(answers[0], shape, request, usage=usage)
         gone = asyncio.create_task(_disconnected(request))

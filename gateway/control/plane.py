@@ -233,6 +233,18 @@ class ControlPlane:
         async with self._lock:
             return await self._commit(decide, command)
 
+    async def amend(
+        self, decide_on: Callable[[RoutingState], Change], command: Command
+    ) -> Committed:
+        """Append the change that `decide_on` makes of the state then in force; for what no engine
+        and no registry has a say in, as keys. Raises what `decide_on` raises."""
+
+        async def decide() -> Change:
+            return decide_on(self.state)
+
+        async with self._lock:
+            return await self._commit(decide, command)
+
     async def rollback(
         self,
         workflow: str,

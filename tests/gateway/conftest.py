@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.engine.embedded.rows import Step
+from gateway.engine.embedded.runner import StepResult
 from gateway.registry.store import Registry
 from gateway.serve import Gateway
 from gateway.settings import Settings
@@ -99,3 +102,25 @@ async def world(tiny_files: Path, tmp_path: Path) -> AsyncIterator[World]:
     running = await start(tiny_files, tmp_path)
     yield running
     await running.gateway.stop()
+
+
+@pytest.fixture
+def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
+    runner = world.gateway.engine._runner
+    run = runner.run
+
+    def slowed(step: Step) -> StepResult:
+        time.sleep(0.01)
+        return run(step)
+
+    monkeypatch.setattr(runner, "run", slowed)
+
+
+async def until(condition: Callable[[], object], deadline_s: float = 20) -> None:
+    """Wait for `condition`, and fail where it never holds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_s
+    while not condition():
+        assert loop.time() < end, "the condition never held"
+        await asyncio.sleep(0.02)

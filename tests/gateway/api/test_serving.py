@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from gateway.engine.embedded.rows import Step
-from gateway.engine.embedded.runner import StepResult
-from tests.gateway.conftest import ROUTES, World, start
+from tests.gateway.conftest import ROUTES, World, start, until
 
 
 def client(world: World) -> openai.AsyncOpenAI:
@@ -33,27 +30,6 @@ async def ask(world: World, model: str = "triage", **more: object) -> httpx.Resp
 
 def text(answer: httpx.Response) -> str:
     return str(answer.json()["choices"][0]["message"]["content"])
-
-
-async def until(condition: object, deadline_s: float = 20) -> None:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline_s
-    while not condition():  # type: ignore[operator]
-        assert loop.time() < end, "the condition never held"
-        await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
-    runner = world.gateway.engine._runner
-    run = runner.run
-
-    def slowed(step: Step) -> StepResult:
-        time.sleep(0.01)
-        return run(step)
-
-    monkeypatch.setattr(runner, "run", slowed)
 
 
 async def test_disable_is_obeyed_at_once_and_after_a_restart_and_enable_brings_it_back(
