@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
 from gateway.errors import BadInput
 
-_PREFIX = "GATEWAY_"
+PREFIX = "GATEWAY_"
 
 
 class Settings(BaseModel):
@@ -91,7 +91,7 @@ def read_settings(
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise BadInput(f"{path} cannot be read: {error}", param="config") from None
     for name in Settings.model_fields:
-        if (text := environment.get(_PREFIX + name.upper())) is not None:
+        if (text := environment.get(PREFIX + name.upper())) is not None:
             values[name] = text
     values |= {name: value for name, value in flags.items() if value is not None}
     try:

@@ -16,7 +16,8 @@ from gateway.errors import BadInput
 
 BASE = "base"
 NAME_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
-_REF = re.compile(rf"^(?P<name>{NAME_PATTERN})@(?P<version>[A-Za-z0-9][A-Za-z0-9._-]{{0,31}})\Z")
+VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+_REF = re.compile(rf"^(?P<name>{NAME_PATTERN})@(?P<version>{VERSION_PATTERN})\Z")
 
 
 class Reason(StrEnum):
