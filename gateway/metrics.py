@@ -89,6 +89,10 @@ class _Live(Collector):
                 "Adapters in device slots.",
                 len(stats.resident_adapters),
             ),
+            "gateway_adapters_unavailable": (
+                "Adapters that routes name and this process cannot have.",
+                len(self._plane.unavailable),
+            ),
             "gateway_engine_healthy": ("Whether the engine runs.", int(stats.healthy)),
             "gateway_routes_reload_ok": (
                 "Whether the last reading of routes.yaml was accepted.",
@@ -119,6 +123,13 @@ class _Live(Collector):
         disabled = GaugeMetricFamily(
             "gateway_route_disabled", "Whether the route is disabled.", labels=["workflow"]
         )
+        fallback = GaugeMetricFamily(
+            "gateway_route_fallback",
+            "Whether the fallback answers because the route's adapter is revoked or unavailable.",
+            labels=["workflow"],
+        )
         for name, decision in self._plane.table.decisions.items():
             disabled.add_metric([name], int(decision.reason is Reason.DISABLED))
+            fallback.add_metric([name], int(decision.reason is Reason.FALLBACK))
         yield disabled
+        yield fallback

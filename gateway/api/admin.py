@@ -224,6 +224,8 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
                 # False where a table that was applied over this API lies above the file.
                 "in_force": plane.state.table_digest == plane.state.file_digest,
             },
+            # Adapters that routes name and this process cannot have; their fallbacks answer.
+            "unavailable_adapters": {str(t): why for t, why in plane.unavailable.items()},
             "log": {"ok": plane.log_error is None, "error": plane.log_error},
             "adapters_not_servable": await asyncio.to_thread(_not_servable, plane, registry),
         }
@@ -330,6 +332,7 @@ def _route_status(plane: ControlPlane, decision: Decision) -> dict[str, Any]:
     file_target = None if in_file is None else str(in_file.target)
     return {
         **(_decision(decision) or {}),
+        "why": decision.why or None,
         "override": override,
         "file_target": file_target,
         "differs": file_target is not None and file_target != str(decision.target),

@@ -11,7 +11,7 @@ from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
-from gateway.errors import EngineFault, GatewayError, NotFound
+from gateway.errors import AdapterRejected, EngineFault, GatewayError, NotFound
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
@@ -79,32 +79,31 @@ class Answer:
         """
         running = self.services.in_flight.add(self.workflow)
         outcome, last = "cancelled", self.arrived
-        metrics = self.services.metrics
         try:
             while True:
                 held: list[Delta] = []
                 self.decision = decision = self.services.decide(self.workflow)
                 running.restart = False
                 running.stream = stream = self.services.engine.generate(self._request(decision))
-                async for delta in stream:
-                    if running.restart:
-                        break
-                    if delta.finish is FinishReason.CANCELLED:
-                        raise EngineFault("the gateway is stopping")
-                    if delta.token_ids:
-                        now = time.monotonic()
-                        histogram = (
-                            metrics.between_tokens if self.tokens_out else metrics.first_token
-                        )
-                        histogram.labels(self.workflow).observe(now - last)
-                        last = now
-                        self.tokens_out += len(delta.token_ids)
-                        self.caller.spend(len(delta.token_ids))
-                    if streamed:
-                        running.sent = True
-                        yield delta
-                    else:
-                        held.append(delta)
+                try:
+                    async for delta in stream:
+                        if running.restart:
+                            break
+                        if delta.finish is FinishReason.CANCELLED:
+                            raise EngineFault("the gateway is stopping")
+                        if delta.token_ids:
+                            last = self._count(len(delta.token_ids), last)
+                        if streamed:
+                            running.sent = True
+                            yield delta
+                        else:
+                            held.append(delta)
+                except AdapterRejected as error:
+                    # It left the disk or was damaged there since its route was accepted.
+                    self.services.plane.lose(decision.target, error.message)
+                    if running.sent:
+                        raise
+                    running.restart = True
                 if not running.restart:
                     break
                 if running.sent:
@@ -124,6 +123,16 @@ class Answer:
                 running.stream.cancel()
             self.services.in_flight.remove(running)
             self._finish(outcome)
+
+    def _count(self, tokens: int, last: float) -> float:
+        """Note `tokens` new ones; `last` is when the ones before came. Returns when these did."""
+        now = time.monotonic()
+        metrics = self.services.metrics
+        histogram = metrics.between_tokens if self.tokens_out else metrics.first_token
+        histogram.labels(self.workflow).observe(now - last)
+        self.tokens_out += tokens
+        self.caller.spend(tokens)
+        return now
 
     def _request(self, decision: Decision) -> GenerationRequest:
         digest = decision.target.digest

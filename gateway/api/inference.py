@@ -119,6 +119,7 @@ def create_inference_app(
             "engine": "ok" if healthy else "failed",
             "revision": plane.table.revision,
             "log": plane.log_error or "ok",
+            "adapters": {str(t): why for t, why in plane.unavailable.items()} or "ok",
             "routes_file": "ok"
             if plane.file_status.ok
             else [str(problem) for problem in plane.file_status.problems],

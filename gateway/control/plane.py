@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from gateway.control.adapters import KnownAdapters
 from gateway.control.values import (
     Command,
     Committed,
@@ -21,6 +22,7 @@ from gateway.control.values import (
     FileStatus,
     changes_between,
     named,
+    named_targets,
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
@@ -51,7 +53,7 @@ from gateway.routing.events import (
     TableApplied,
 )
 from gateway.routing.fold import RoutingState, adapter_state, effective, fold, fold_all
-from gateway.routing.table import AdapterRef, RoutingTable
+from gateway.routing.table import AdapterRef, RoutingTable, Target
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +90,14 @@ class ControlPlane:
         self._lock = asyncio.Lock()
         self._coming: set[str] = set()  # adapters being made resident for a table to come
         self._moved_by: str | None = None
-        self._published: dict[str, AdapterState] = {}
-        self._artifacts: dict[str, AdapterArtifact] = {}
+        self._adapters = KnownAdapters(registry, engine)
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self._on_swap: list[OnSwap] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self.state = RoutingState()
         self.table: RoutingTable = effective(self.state)
+        self.unavailable: dict[Target, str] = {}  # routed adapters not to be had here, and why
         self.file_status = FileStatus(routes_path, False, (), 0.0, 0)
         self.log_error: str | None = None
         self.log_seen_at = 0.0
@@ -103,25 +105,32 @@ class ControlPlane:
     @property
     def artifacts(self) -> dict[str, AdapterArtifact]:
         """The adapters that the table may name, by digest. Read by the request path."""
-        return self._artifacts
+        return self._adapters.artifacts
 
     async def start(self) -> None:
         """Replay the log, take in routes.yaml if it was edited, make the table's adapters
         resident, begin to watch.
 
-        Raises TableRejected where an edited file is broken, LogUnavailable where the log is.
+        Raises TableRejected where an edited file is broken, LogUnavailable where the log is. An
+        adapter that the table in the log names already, and that cannot be had, stops no start.
         """
-        await asyncio.to_thread(self._read_registry)
+        await asyncio.to_thread(self._adapters.read)
         await self._catch_up()
         seen = await asyncio.to_thread(signature, self.file_status.path)
         text = await asyncio.to_thread(self._read_file)
-        await self.apply_text(text, source=str(self.file_status.path), command=Command("file"))
-        await self._make_known_resident()
+        source = str(self.file_status.path)
+        await self.apply_text(text, source=source, command=Command("file"), keep=True)
+        await self._adapters.try_all(named_targets(self.table))
+        self._refresh()
         self._tasks = [
             asyncio.create_task(
                 watch_file(self.file_status.path, seen, self._reload, self._stopping), name="watch"
             ),
             asyncio.create_task(self._follow(), name="follow-log"),
+            asyncio.create_task(
+                self._adapters.look_for_lost(lambda: list(self.unavailable), self._refresh),
+                name="look-for-lost-adapters",
+            ),
         ]
 
     async def close(self) -> None:
@@ -152,26 +161,34 @@ class ControlPlane:
     # Commands.
 
     async def apply_text(
-        self, text: str, *, source: str, command: Command, dry_run: bool = False
+        self,
+        text: str,
+        *,
+        source: str,
+        command: Command,
+        dry_run: bool = False,
+        keep: bool = False,
     ) -> Committed:
         """Validate a whole routes.yaml, make its adapters resident, and make it a revision.
 
         Text equal to what was last applied changes nothing; nor does the file's while it is
         what was last taken from the file, so that no restart undoes a table that came over the
-        API. Raises TableRejected, RevisionConflict.
+        API. `keep`: adapters that the table in force names are taken unseen. Raises
+        TableRejected, RevisionConflict.
         """
         digest = hashlib.sha256(text.encode()).hexdigest()
+        kept = self._named_by_routes() if keep else {}
         is_file = source != API_SOURCE and not dry_run
         async with self._applying:
             if is_file and digest == self.state.file_digest:
                 self._file_read(True, ())
                 return Committed(None, self.state.revision, ())
             try:
-                table = await asyncio.to_thread(self._validated, text, source, digest)
+                table = await asyncio.to_thread(self._validated, text, source, digest, kept)
                 if dry_run:
                     changes = changes_between(self.table, self._preview(table))
                     return Committed(None, self.state.revision, changes)
-                done = await self._apply(table, command)
+                done = await self._apply(table, command, {t.digest for t in kept.values()})
             except GatewayError as error:
                 if is_file:
                     problems = (
@@ -185,11 +202,13 @@ class ControlPlane:
             self._file_read(True, ())
         return done
 
-    async def _apply(self, table: TableApplied, command: Command) -> Committed:
+    async def _apply(
+        self, table: TableApplied, command: Command, kept: Collection[str | None]
+    ) -> Committed:
         async def decide() -> Change:
             return table
 
-        wanted = named(self._preview(table)) & self._artifacts.keys()
+        wanted = (named(self._preview(table)) & self.artifacts.keys()) - set(kept)
         try:
             await self._make_resident(wanted)
             async with self._lock:
@@ -261,9 +280,10 @@ class ControlPlane:
         async def decide() -> RoutePinned:
             events = await asyncio.to_thread(self._log.read)
             self._take_all(events)  # the pin is decided, and appended, on this very log
-            pin = commands.rollback(events, workflow, to_revision, in_flight, self._published.get)
+            published = self._adapters.published
+            pin = commands.rollback(events, workflow, to_revision, in_flight, published)
             digest = pin.route.target.digest
-            if digest is not None and digest not in self._artifacts:
+            if digest is not None and digest not in self.artifacts:
                 raise NotAllowed(
                     f"{pin.route.target} is no longer in the registry; {workflow} cannot go back "
                     "to it (choose another revision with --to, or disable the workflow)"
@@ -273,7 +293,7 @@ class ControlPlane:
         # Looked at once outside the lock, so that a load holds no disable up.
         digest = (await decide()).route.target.digest
         if digest is not None and digest not in self._engine.stats().resident_adapters:
-            await self._engine.make_resident(self._artifacts[digest])
+            await self._adapters.load(digest)
         async with self._lock:
             return await self._commit(decide, command)
 
@@ -290,6 +310,12 @@ class ControlPlane:
     def adapter_state(self, artifact: AdapterArtifact) -> AdapterState:
         """The state in force: the log's verdict, else what was published."""
         return adapter_state(self.state, artifact.digest, artifact.state) or artifact.state
+
+    def lose(self, target: Target, why: str) -> None:
+        """A request found that the adapter cannot be loaded: its routes go to their fallback."""
+        self._adapters.lose(target, why)
+        self._refresh()
+        self._adapters.look.set()
 
     async def history(self, *, before: int | None = None, limit: int = 50) -> list[Event]:
         """Events, newest first, with revision < `before`."""
@@ -309,17 +335,17 @@ class ControlPlane:
             )
         before = fold_all(events[: revision - 1])
         after = fold(before, events[revision - 1])
-        find = self._published.get
+        find = self._adapters.published
         return events[revision - 1], effective(before, find), effective(after, find)
 
     # Inside.
 
     async def _judge(self, ref: AdapterRef, command: Command, verdict: AdapterState) -> Committed:
         # What is to be taken out of service need not be readable any more.
-        known = next((a for a in self._artifacts.values() if a.ref == ref), None)
+        known = next((a for a in self.artifacts.values() if a.ref == ref), None)
         if known is None or verdict is AdapterState.APPROVED:
             known = await asyncio.to_thread(self._registry.get, ref)
-            await asyncio.to_thread(self._read_registry)
+            await asyncio.to_thread(self._adapters.read)
         artifact = known
         if verdict is AdapterState.APPROVED:
             await asyncio.to_thread(self._engine.check_adapter, artifact)
@@ -385,9 +411,10 @@ class ControlPlane:
         """Fold one event and swap the live table."""
         old = self.table
         self.state = fold(self.state, event)
-        self.table = effective(self.state, self._published.get)
+        self._refresh()
+        if self.unavailable:  # perhaps published since the registry was last read
+            self._adapters.look.set()
         self._moved_by = event.actor
-        self._engine.set_pinned(named(self.table) | self._coming)
         for callback in self._on_swap:
             try:
                 callback(old, self.table, event)
@@ -401,6 +428,13 @@ class ControlPlane:
                 self._subscribers.discard(queue)
                 queue.get_nowait()
                 queue.put_nowait(None)
+
+    def _refresh(self) -> None:
+        """Swap the live table for what state and adapters come to now."""
+        self.table = effective(self.state, self._adapters.published, self._adapters.lost)
+        self._engine.set_pinned(named(self.table) | self._coming)
+        lost = {target: self._adapters.lost(target) for target in named_targets(self.table)}
+        self.unavailable = {target: why for target, why in lost.items() if why is not None}
 
     async def _follow(self) -> None:
         """Obey events that another process appended (the CLI, while admin was unreachable)."""
@@ -416,6 +450,7 @@ class ControlPlane:
 
     async def _reload(self) -> None:
         source = str(self.file_status.path)
+        self._adapters.look.set()
         try:
             text = await asyncio.to_thread(self._read_file)
             await self.apply_text(text, source=source, command=Command("file"))
@@ -440,40 +475,25 @@ class ControlPlane:
         revision = self.state.revision if ok else self.file_status.applied_revision
         self.file_status = FileStatus(self.file_status.path, ok, problems, self._clock(), revision)
 
-    def _read_registry(self) -> None:
-        for ref in self._registry.refs():
-            try:
-                artifact = self._registry.get(ref)
-            except GatewayError as error:
-                log.error("adapter %s is left out: %s", ref, error)
-                continue
-            self._published[artifact.digest] = artifact.state
-            self._artifacts[artifact.digest] = artifact
+    def _named_by_routes(self) -> dict[AdapterRef, Target]:
+        routes = self.state.routes.values()
+        targets = [target for route in routes for target in (route.target, route.fallback)]
+        return {target.ref: target for target in targets if target.ref is not None}
 
-    def _validated(self, text: str, source: str, digest: str) -> TableApplied:
-        self._read_registry()
-        routes = validate(parse(text, source), self._registry, self.adapter_state, self._engine)
+    def _validated(
+        self, text: str, source: str, digest: str, kept: Mapping[AdapterRef, Target]
+    ) -> TableApplied:
+        self._adapters.read()
+        file = parse(text, source)
+        routes = validate(file, self._registry, self.adapter_state, self._engine, kept)
         return TableApplied(routes, source, digest)
 
     def _preview(self, change: Change) -> RoutingTable:
         event = Event(self.state.revision + 1, change, "", "", 0.0)
-        return effective(fold(self.state, event), self._published.get)
+        return effective(fold(self.state, event), self._adapters.published)
 
     async def _make_resident(self, digests: set[str]) -> None:
         self._coming = digests
         self._engine.set_pinned(named(self.table) | digests)
         for digest in sorted(digests):
-            await self._engine.make_resident(self._artifacts[digest])
-
-    async def _make_known_resident(self) -> None:
-        """At start: load what the table names. An adapter that an old pin names and that cannot
-        be had any more must not keep every other workflow from being served."""
-        for digest in sorted(named(self.table)):
-            artifact = self._artifacts.get(digest)
-            if artifact is None:
-                log.error("adapter %s is routed to and not in the registry", digest[:12])
-                continue
-            try:
-                await self._engine.make_resident(artifact)
-            except GatewayError as error:
-                log.error("adapter %s is routed to and cannot be loaded: %s", artifact.ref, error)
+            await self._adapters.load(digest)

@@ -38,6 +38,8 @@ from gateway.routing.table import (
 
 # What the registry published an adapter as, by digest; the log's verdict lies above it.
 Published = Callable[[str], AdapterState | None]
+# Why a target cannot be served here, None where it can. A fact of one process, not of the log.
+Lost = Callable[[Target], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,12 @@ def adapter_state(
     return state.verdicts.get(digest, published)
 
 
-def effective(state: RoutingState, published: Published = lambda _: None) -> RoutingTable:
+def effective(
+    state: RoutingState, published: Published = lambda _: None, lost: Lost = lambda _: None
+) -> RoutingTable:
     """The table that requests are resolved against."""
     decisions = {
-        workflow: decide(state, workflow, route, published)
+        workflow: decide(state, workflow, route, published, lost)
         for workflow, route in state.routes.items()
     }
     base = Route(workflow=BASE, target=BASE_TARGET)
@@ -118,27 +122,30 @@ def effective(state: RoutingState, published: Published = lambda _: None) -> Rou
     return RoutingTable(revision=state.revision, decisions=decisions)
 
 
-def decide(state: RoutingState, workflow: str, file_route: Route, published: Published) -> Decision:
-    """Where `workflow` goes: disabled before pinned before the file; revoked goes to fallback."""
+def decide(
+    state: RoutingState, workflow: str, file_route: Route, published: Published, lost: Lost
+) -> Decision:
+    """Where `workflow` goes: disabled before pinned before the file; revoked or lost goes to
+    fallback."""
     hand = _hand(state, workflow)
     route = hand.pinned.route if hand.pinned is not None else file_route
     usual = Reason.PINNED if hand.pinned is not None else Reason.ROUTE
 
-    def usable(target: Target) -> bool:
+    def fault(target: Target) -> str | None:
         if target.digest is None:
-            return True
-        return adapter_state(state, target.digest, published(target.digest)) is not (
-            AdapterState.REVOKED
-        )
+            return None
+        verdict = adapter_state(state, target.digest, published(target.digest))
+        return f"{target} is revoked" if verdict is AdapterState.REVOKED else lost(target)
 
-    fallback = route.fallback if usable(route.fallback) else BASE_TARGET
+    fallback = BASE_TARGET if fault(route.fallback) else route.fallback
     if hand.disabled is not None:
         # A fallback to the very adapter that was switched off would be no switch-off.
         target = BASE_TARGET if fallback == route.target else fallback
         return Decision(workflow, target, Reason.DISABLED, state.revision, route)
-    if usable(route.target):
+    why = fault(route.target)
+    if why is None:
         return Decision(workflow, route.target, usual, state.revision, route)
-    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route)
+    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why)
 
 
 def live_route(state: RoutingState, workflow: str) -> Route | None:

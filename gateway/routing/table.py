@@ -124,6 +124,7 @@ class Decision:
     reason: Reason
     revision: int
     route: Route
+    why: str = ""  # with `fallback`: what is wrong with the adapter that the route names
 
 
 @dataclass(frozen=True, slots=True)

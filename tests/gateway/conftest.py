@@ -68,29 +68,31 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def settings_for(files: Path, folder: Path) -> Settings:
+def settings_for(files: Path, folder: Path, **more: object) -> Settings:
     routes = folder / "routes.yaml"
     if not routes.exists():
         routes.write_text(ROUTES)
-    return Settings(
-        port=0,
-        admin_port=0,
-        routes=routes,
-        state=folder / "var",
-        registry=files / "registry",
-        model=str(files / "model"),
-        device="cpu",
-        slots=2,
-        max_rows=4,
-        max_len=500,
-        max_queue=8,
-        grace_s=0.5,
-        log_level="error",
-    )
+    usual: dict[str, object] = {
+        "port": 0,
+        "admin_port": 0,
+        "routes": routes,
+        "state": folder / "var",
+        "registry": files / "registry",
+        "model": str(files / "model"),
+        "device": "cpu",
+        "slots": 2,
+        "max_rows": 4,
+        "max_len": 500,
+        "max_queue": 8,
+        "grace_s": 0.5,
+        "log_level": "error",
+    }
+    return Settings.model_validate(usual | more)
 
 
-async def start(files: Path, folder: Path) -> World:
-    settings = settings_for(files, folder)
+async def start(files: Path, folder: Path, **more: object) -> World:
+    """A running gateway; `more` are settings that differ."""
+    settings = settings_for(files, folder, **more)
     gateway = Gateway(settings)
     await gateway.start()
     inference, admin = (f"http://127.0.0.1:{port}" for port in gateway.ports)
