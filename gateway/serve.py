@@ -116,15 +116,16 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises GatewayError for what stops a start."""
     logs.configure(settings.log_level)
     gateway = await asyncio.to_thread(Gateway, settings)
+    # Before anybody is told that it serves: a stop may follow on the word.
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     await gateway.start()
     inference, admin = gateway.ports
     _say(f"serving {gateway.engine.info.model} on {gateway.engine.info.device}: ")
     _say(f"  inference http://{settings.host}:{inference}/v1")
     _say(f"  admin     http://{settings.admin_host}:{admin}/admin/v1")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     await stop.wait()
     _say("stopping: running requests may finish")
     await gateway.stop()

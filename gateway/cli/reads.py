@@ -31,6 +31,9 @@ def routes(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
             name, route["target"], route["reason"], route["file_target"] or "-", route["fallback"]
         )
     Console().print(table)
+    for name, route in data["workflows"].items():
+        if route["why"]:
+            print(f"{name}: {route['why']}")
     print(f"revision {data['revision']}")
 
 

@@ -35,7 +35,7 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
         _log(data["log"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
-        *_not_servable(data["adapters_not_servable"]),
+        *_adapters(data["unavailable_adapters"], data["adapters_not_servable"]),
     ]
 
 
@@ -58,7 +58,8 @@ def _log(state: dict[str, Any]) -> str:
 
 def _file(state: dict[str, Any]) -> list[str]:
     if state["ok"]:
-        return [f"file       {state['path']}, accepted at {local_time(state['loaded_at'])}"]
+        above = "" if state["in_force"] else "; a table applied over the API LIES ABOVE it"
+        return [f"file       {state['path']}, accepted at {local_time(state['loaded_at'])}{above}"]
     return [
         f"file       {state['path']}, NOT ACCEPTED at {local_time(state['loaded_at'])}; "
         "the table before it is served:",
@@ -86,10 +87,19 @@ def _overrides(workflows: dict[str, Any]) -> list[str]:
     return found or ["override   none"]
 
 
-def _not_servable(adapters: list[dict[str, Any]]) -> list[str]:
-    found = [
-        f"adapter    {item['ref']} CANNOT BE SERVED: {item['reason']}"
-        + (f"; named by {', '.join(item['workflows'])}" if item["workflows"] else "")
-        for item in adapters
+def _adapters(unavailable: dict[str, str], not_servable: list[dict[str, Any]]) -> list[str]:
+    lost = [
+        f"adapter    {ref} CANNOT BE SERVED, its routes go to their fallback: {why}"
+        for ref, why in unavailable.items()
     ]
-    return found or ["adapters   all can be served"]
+    damaged = [
+        f"adapter    {item['ref']} IS DAMAGED on disk: {item['reason']}; what is in memory is "
+        f"served on{_named_by(item['workflows'])}"
+        for item in not_servable
+        if item["ref"] not in unavailable
+    ]
+    return [*lost, *damaged] or ["adapters   all can be served"]
+
+
+def _named_by(workflows: list[str]) -> str:
+    return f" to {', '.join(workflows)}" if workflows else ""

@@ -53,8 +53,9 @@ def engine() -> str:
 
 
 def engine_gpu() -> str:
-    """The same, read on a GPU."""
-    return _engine("engine-gpu")
+    """The same for every other engine-NAME.json: GPUs, and larger models."""
+    found = [_engine(path.stem) for path in sorted(RESULTS.glob("engine-*.json"))]
+    return "\n".join(found) or "No GPU figure has been read yet.\n"
 
 
 def adapters() -> str:
@@ -77,6 +78,14 @@ def adapters() -> str:
     return table(head, rows)
 
 
+# What the engine is to reach at 16 streams.
+_AIMS = {"mixed_to_base": 0.85, "mixed_to_peft_mixed": 1.4, "base_to_generate": 1.0}
+_RATIO_NAMES = {
+    "mixed_to_base": "mixed 8 adapters to base only",
+    "mixed_to_peft_mixed": "mixed to peft's mixed batch",
+    "base_to_generate": "base only to transformers generate",
+}
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "engine": engine,
     "engine-gpu": engine_gpu,
@@ -90,30 +99,47 @@ def _engine(name: str) -> str:
         return NOT_READ
     figures: dict[str, Any] = read["figures"]
     streams = [key for key in figures if key.isdigit()]
-    ratios, memory = figures.get("ratios", {}), figures.get("memory_mb", {})
     heads = [f"{key} stream{'' if key == '1' else 's'}" for key in streams]
 
-    def by_streams(title: str, found: Mapping[str, Any], field: str | None, digits: int) -> str:
-        names = _names(found.get(key, {}) for key in streams)
-        rows: list[Sequence[object]] = []
-        for each in names:
-            cells = [found.get(key, {}).get(each) for key in streams]
-            if field is not None:
-                cells = [(cell or {}).get(field) for cell in cells]
-            if any(cell is not None for cell in cells):
-                rows.append((each.replace("_", " "), *(number(cell, digits) for cell in cells)))
+    def by_streams(title: str, field: str, digits: int) -> str:
+        """One row a way, for the ways that state `field`."""
+        cells = {
+            way: [figures[key].get(way, {}).get(field) for key in streams]
+            for way in _names(figures[key] for key in streams)
+        }
+        rows = [
+            (way, *(number(value, digits) for value in values))
+            for way, values in cells.items()
+            if any(value is not None for value in values)
+        ]
         return table((title, *heads), rows) if rows else ""
 
     parts = [
-        by_streams("tokens/s", figures, "tokens_per_s", 0),
-        by_streams("seconds to the first token", figures, "first_token_s", 3),
-        by_streams("ratio of tokens/s", ratios, None, 2),
-        table(("memory", "MB"), [(k.replace("_", " "), number(v, 0)) for k, v in memory.items()])
-        if memory
-        else "",
+        by_streams("tokens/s", "tokens_per_s", 0),
+        by_streams("seconds to the first token", "first_token_s", 3),
+        _ratios(figures.get("ratios", {}), streams, heads),
+        _memory(figures.get("memory_mb", {})),
         source(name, read),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _ratios(ratios: Mapping[str, Any], streams: Sequence[str], heads: Sequence[str]) -> str:
+    """Ratios of tokens/s beside the aim at 16 streams."""
+    rows = [
+        (
+            _RATIO_NAMES.get(name, name.replace("_", " ")),
+            *(number(ratios.get(key, {}).get(name)) for key in streams),
+            f"{aim:.2f}" if (aim := _AIMS.get(name)) else "",
+        )
+        for name in _names(ratios.get(key, {}) for key in streams)
+    ]
+    return table(("ratio of tokens/s", *heads, "aim at 16"), rows) if rows else ""
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    rows = [(name.replace("_", " "), number(value, 0)) for name, value in found.items()]
+    return table(("memory", "MB"), rows) if rows else ""
 
 
 def _names(groups: Iterable[Mapping[str, Any]]) -> list[str]:

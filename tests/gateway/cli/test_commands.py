@@ -168,7 +168,7 @@ async def test_status_says_what_is_wrong_with_the_file_and_where(cli: Cli, world
     assert "serving revision 1" in shown.out
 
 
-async def test_status_names_an_adapter_that_cannot_be_served_and_whom_it_hurts(
+async def test_status_names_a_damaged_adapter_and_after_a_restart_the_fallback_for_it(
     tiny_files: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny_files, tmp_path / "files")
@@ -179,7 +179,25 @@ async def test_status_names_an_adapter_that_cannot_be_served_and_whom_it_hurts(
         weights = tmp_path / "files/registry/triage/1/adapter_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-8])
         hurt = await Cli(world.admin, "")("status")
-        assert "triage@1 CANNOT BE SERVED: " in hurt.out
-        assert "named by triage" in hurt.out
+        assert "triage@1 IS DAMAGED on disk: " in hurt.out
+        assert "served on to triage" in hurt.out
     finally:
         await world.gateway.stop()
+    world = await start(tmp_path / "files", tmp_path)
+    try:
+        lost = await Cli(world.admin, "")("status")
+        assert "triage@1 CANNOT BE SERVED, its routes go to their fallback: " in lost.out
+        routes = await Cli(world.admin, "")("routes")
+        assert "triage: triage@1: the files in " in routes.out
+    finally:
+        await world.gateway.stop()
+
+
+async def test_status_says_that_a_table_of_the_api_lies_above_the_file(
+    cli: Cli, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(ROUTES.replace("triage@1", "triage@2"))
+    assert "LIES ABOVE" not in (await cli("status")).out
+    await cli("apply", str(other))
+    assert "a table applied over the API LIES ABOVE it" in (await cli("status")).out
