@@ -16,6 +16,7 @@ from gateway.api.answering import Services
 from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
+from gateway.api.operators import check_admin_address, is_loopback
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.log.sqlite import FILE_NAME, SqliteLog
@@ -42,8 +43,10 @@ class Gateway:
             self.engine,
             settings.routes,
             replica=settings.replica_name,
+            two_person=settings.two_person,
         )
         self.keys = LiveKeys(self.plane)
+        self.admin_app: FastAPI | None = None  # from `start` on
         self._servers: list[uvicorn.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.ports: tuple[int, int] = (0, 0)
@@ -54,7 +57,9 @@ class Gateway:
         await asyncio.to_thread(self.engine.start)
         try:
             await self.plane.start()
+            check_admin_address(settings.admin_host, self.keys.ring, settings.state)
         except BaseException:
+            await self.plane.close()
             await self.engine.close()
             raise
         metrics, in_flight = Metrics(), InFlight()
@@ -67,7 +72,14 @@ class Gateway:
             body_limit_bytes=settings.body_limit_bytes,
             require_keys=settings.require_keys,
         )
-        admin = create_admin_app(self.plane, self.registry, self.engine)
+        self.admin_app = admin = create_admin_app(
+            self.plane,
+            self.registry,
+            self.engine,
+            self.keys,
+            body_limit_bytes=settings.body_limit_bytes,
+            require_keys=not is_loopback(settings.admin_host),
+        )
         self.ports = (
             await self._serve(inference, settings.host, settings.port),
             await self._serve(admin, settings.admin_host, settings.admin_port),

@@ -50,6 +50,9 @@ class Settings(BaseModel):
     require_keys: bool = Field(
         default=False, description="inference needs a key also before the first one is made"
     )
+    two_person: bool = Field(
+        default=False, description="no key approves an adapter that it registered"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )

@@ -7,7 +7,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gateway.api import errors, wire
 from gateway.api.answering import Answer, Services
 from gateway.api.callers import LiveKeys
-from gateway.api.gates import ClientGate, caller_of
+from gateway.api.gates import BodyLimit, ClientGate, caller_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
 from gateway.errors import BadInput, GatewayError
@@ -244,41 +244,3 @@ def _request_id(request: Request) -> str:
     """The client's own id where it is a sane one, else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-
-
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class BodyLimit:
-    """Refuses bodies over the limit before they are parsed: 413."""
-
-    def __init__(self, app: Any, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        read = 0
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = length.isdigit() and int(length) > self._limit
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise BadInput(self._message(), code="body_too_large")
-            return message
-
-        if too_large:
-            body = {"message": self._message(), "type": "invalid_request_error", "param": None}
-            response = JSONResponse({"error": {**body, "code": "body_too_large"}}, 413)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, counted, send)
-
-    def _message(self) -> str:
-        return f"the body is over the limit of {self._limit} bytes; send less"

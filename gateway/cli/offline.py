@@ -27,8 +27,25 @@ def append(
     expected: int | None = None,
 ) -> dict[str, Any]:
     """Decide on the log's state and append. Returns what the admin API answers to a command, and
-    `offline`. Raises GatewayError as the running gateway would, and Unreachable where there is
-    no log: a wrong folder must not become a new, empty one that no gateway reads."""
+    `offline`. Raises as `commit`."""
+    event, state = commit(state_dir, decide, actor, reason, expected)
+    before, after = effective(state), effective(fold(state, event))
+    old, new = before.resolve(workflow), after.resolve(workflow)
+    change = {"workflow": workflow, "before": _shown(old), "after": _shown(new)}
+    return {
+        "revision": event.revision,
+        "offline": True,
+        "changes": [] if change["before"] == change["after"] else [change],
+    }
+
+
+def commit(
+    state_dir: Path, decide: Decide, actor: str, reason: str, expected: int | None = None
+) -> tuple[Event, RoutingState]:
+    """Append what `decide` makes of the log. Returns the event and the state before it.
+
+    Raises GatewayError as the running gateway would, and Unreachable where there is no log: a
+    wrong folder must not become a new, empty one that no gateway reads."""
     path = state_dir / FILE_NAME
     if not path.is_file():
         raise Unreachable(
@@ -48,15 +65,19 @@ def append(
                 actor=mover,
             )
         draft = Draft(decide(state, events), actor, reason, time.time(), _origin())
-        event = log.append(draft, expected=state.revision)
-        before, after = effective(state), effective(fold(state, event))
-        old, new = before.resolve(workflow), after.resolve(workflow)
-        change = {"workflow": workflow, "before": _shown(old), "after": _shown(new)}
-        return {
-            "revision": event.revision,
-            "offline": True,
-            "changes": [] if change["before"] == change["after"] else [change],
-        }
+        return log.append(draft, expected=state.revision), state
+    finally:
+        log.close()
+
+
+def state_of(state_dir: Path) -> RoutingState:
+    """The state that the log says. Raises as `commit`."""
+    path = state_dir / FILE_NAME
+    if not path.is_file():
+        raise Unreachable(f"there is no log at {path} (--state names its folder)")
+    log = SqliteLog(path)
+    try:
+        return fold_all(log.read())
     finally:
         log.close()
 

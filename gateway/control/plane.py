@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from gateway.access import two_persons
 from gateway.control.adapters import KnownAdapters
 from gateway.control.values import (
     Command,
@@ -44,6 +45,7 @@ from gateway.routing import commands
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
+    AdapterRegistered,
     AdapterRevoked,
     Change,
     Draft,
@@ -76,10 +78,13 @@ class ControlPlane:
         routes_path: Path,
         *,
         replica: str = "",
+        two_person: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`replica` names this process in the events it makes."""
+        """`replica` names this process in the events it makes. `two_person`: nobody approves the
+        adapter that they registered."""
         self._replica = replica
+        self._two_person = two_person
         self._log = log
         self._registry = registry
         self._engine = engine
@@ -297,6 +302,18 @@ class ControlPlane:
         async with self._lock:
             return await self._commit(decide, command)
 
+    async def register(self, artifact: AdapterArtifact, command: Command) -> Committed:
+        """Record who brought an adapter in. Who brings it again is not recorded."""
+
+        async def decide() -> Change:
+            return AdapterRegistered(artifact.ref, artifact.digest)
+
+        async with self._lock:
+            await self._catch_up()
+            if artifact.digest in self.state.registered:
+                return Committed(None, self.state.revision, ())
+            return await self._commit(decide, command)
+
     async def approve(self, ref: AdapterRef, command: Command) -> Committed:
         """Let routes name the adapter."""
         return await self._judge(ref, command, AdapterState.APPROVED)
@@ -354,6 +371,8 @@ class ControlPlane:
             if self.adapter_state(artifact) is verdict:
                 raise NotAllowed(f"{ref} is {verdict} already")
             if verdict is AdapterState.APPROVED:
+                if self._two_person:
+                    two_persons.check(self.state, ref, artifact.digest, command.actor)
                 return AdapterApproved(ref, artifact.digest)
             return AdapterRevoked(ref, artifact.digest)
 

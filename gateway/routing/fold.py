@@ -13,6 +13,7 @@ from gateway.registry.values import AdapterState
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
+    AdapterRegistered,
     AdapterRevoked,
     Event,
     KeyCreated,
@@ -52,6 +53,7 @@ class RoutingState:
     file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
+    registered: Mapping[str, Mark] = field(default_factory=dict)  # by adapter digest
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)  # by key id, revoked ones too
 
 
@@ -80,6 +82,9 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             return _override(state, workflow, replace(_hand(state, workflow), pinned=pin))
         case RouteResumed(workflow=workflow):
             return _override(state, workflow, replace(_hand(state, workflow), pinned=None))
+        case AdapterRegistered(digest=digest):
+            # Who brought it in first did; the same content again adds nothing.
+            return replace(state, registered={digest: _mark(event), **state.registered})
         case AdapterApproved(digest=digest):
             return replace(state, verdicts={**state.verdicts, digest: AdapterState.APPROVED})
         case AdapterRevoked(digest=digest):

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from gateway.api.admin import create_admin_app
+from gateway.api.callers import LiveKeys
+from gateway.settings import Settings
 from scripts.docs.markdown import code, sentence, table
 from scripts.docs.parts import parts
 
@@ -15,7 +17,14 @@ _SCHEMA = "admin-openapi.json"
 def description() -> dict[str, Any]:
     """The OpenAPI description that `/admin/v1/openapi.json` answers."""
     with parts() as made:
-        found: dict[str, Any] = create_admin_app(made.plane, made.registry, made.engine).openapi()
+        app = create_admin_app(
+            made.plane,
+            made.registry,
+            made.engine,
+            LiveKeys(made.plane),
+            body_limit_bytes=Settings().body_limit_bytes,
+        )
+        found: dict[str, Any] = app.openapi()
     return found
 
 

@@ -35,6 +35,7 @@ class Cli:
 
     admin: str
     state: str
+    key: str = ""
 
     async def __call__(self, *arguments: str) -> Said:
         """Run it beside the gateway's loop, which must go on answering."""
@@ -44,6 +45,7 @@ class Cli:
         environment = {
             "GATEWAY_ADMIN_URL": self.admin,
             "GATEWAY_STATE": self.state,
+            "GATEWAY_ADMIN_KEY": self.key,
             "COLUMNS": "200",
         }
         result = CliRunner().invoke(app, list(arguments), env=environment)

@@ -135,16 +135,16 @@ async def test_an_adapter_goes_from_added_to_approved_to_routed_to_revoked(
 
     approved = await cli("adapters", "approve", str(ref), "--reason", "evals hold")
     assert approved.out.splitlines() == [
-        f"{ref} approved at revision 2",
-        "no route changed; revision 2",
+        f"{ref} approved at revision 3",
+        "no route changed; revision 3",
     ]
     routed = await cli("apply", str(file))
-    assert routed.out == f"facts: base (route) -> {ref} (route) at revision 3\n"
+    assert routed.out == f"facts: base (route) -> {ref} (route) at revision 4\n"
 
     revoked = await cli("adapters", "revoke", str(ref), "--reason", "leaks")
     assert revoked.out.splitlines() == [
-        f"{ref} revoked at revision 4",
-        f"facts: {ref} (route) -> base (fallback) at revision 4",
+        f"{ref} revoked at revision 5",
+        f"facts: {ref} (route) -> base (fallback) at revision 5",
     ]
     listed = await cli("adapters", "list", "--json")
     states = {item["ref"]: item["state"] for item in listed.json["adapters"]}
