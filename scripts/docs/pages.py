@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from gateway.cli.main import app as gateway_app
 from scripts.docs import admin_api, commands, metrics, routes_file, settings
+from scripts.docs.figures import ROOT
 from scripts.docs.markdown import filled
-from scripts.docs.tables import ROOT, TABLES
+from scripts.docs.tables import TABLES
 from trainer.cli import app as trainer_app
 
 _NOTE = "<!-- Made by `make docs` from the code: edit there, not here. -->\n\n"

@@ -14,9 +14,9 @@ import yaml
 from gateway.errors import TableRejected
 from gateway.routesfile.parse import parse
 from scripts.docs import pages
+from scripts.docs.figures import ROOT
 from scripts.docs.markdown import filled, table
 from scripts.docs.routes_file import schema_json
-from scripts.docs.tables import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 VALID = "version: 1\nworkflows:\n  w: {target: base}\n"

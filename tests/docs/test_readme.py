@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model.source import DEFAULT_NAME, default_cache
-from scripts.docs.tables import ROOT
+from scripts.docs.figures import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What is not run here, and why.
