@@ -38,6 +38,7 @@ def create_inference_app(
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
+        """An answer to a conversation, whole or as server-sent events."""
         caller = caller_of(request)
         decision = services.decide(body.model, caller)
         messages = [message.plain() for message in body.messages]
@@ -60,6 +61,7 @@ def create_inference_app(
 
     @app.post("/v1/completions")
     async def completions(body: CompletionRequest, request: Request) -> Response:
+        """Text that goes on from a prompt; with `echo` and `logprobs`, the prompt's scores."""
         caller = caller_of(request)
         decision = services.decide(body.model, caller)
         request_id = _request_id(request)
@@ -97,6 +99,7 @@ def create_inference_app(
 
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
+        """Every workflow, as a model."""
         caller = caller_of(request)
         decisions = services.plane.table.decisions
         listed = [wire.model(decisions[name]) for name in decisions if caller.may_use(name)]
@@ -104,14 +107,17 @@ def create_inference_app(
 
     @app.get("/v1/models/{name}")
     async def one_model(name: str, request: Request) -> dict[str, Any]:
+        """One workflow, as a model."""
         return wire.model(services.decide(name, caller_of(request)))
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
+        """Whether the process runs."""
         return {"status": "alive"}
 
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
+        """Whether requests can be served (503 where not), with the revision, log and file."""
         plane = services.plane
         healthy = engine.stats().healthy
         detail = {
@@ -128,6 +134,7 @@ def create_inference_app(
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
         return PlainTextResponse(
             generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST
         )

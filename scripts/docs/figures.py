@@ -24,6 +24,11 @@ def result(name: str) -> dict[str, Any] | None:
     return found
 
 
+def results(pattern: str) -> list[str]:
+    """The names of the results files that match, for example engine-*."""
+    return sorted(path.stem for path in RESULTS.glob(f"{pattern}.json"))
+
+
 def source(name: str, read: Mapping[str, Any]) -> str:
     """Where, when and with what the figures of a results file were read."""
     machine = read.get("machine", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.cli.main import app as gateway_app
-from scripts.docs import admin_api, commands, metrics, routes_file, settings
+from scripts.docs import admin_api, commands, inference_api, metrics, routes_file, settings
 from scripts.docs.figures import ROOT
 from scripts.docs.markdown import filled
 from scripts.docs.tables import TABLES
@@ -20,6 +20,8 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics.page,
     "admin-api.md": admin_api.page,
     "admin-openapi.json": admin_api.openapi_json,
+    "inference-api.md": inference_api.page,
+    "inference-openapi.json": inference_api.openapi_json,
     "routes-yaml.md": routes_file.page,
     "routes.schema.json": routes_file.schema_json,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.docs.figures import NOT_READ, RESULTS, names, number, result, source
+from scripts.docs.figures import NOT_READ, names, number, result, results, source
 from scripts.docs.markdown import table
 
 
@@ -37,7 +37,7 @@ def engine() -> str:
 
 def engine_gpu() -> str:
     """The same for every other engine-NAME.json: GPUs, and larger models."""
-    found = [_engine(path.stem) for path in sorted(RESULTS.glob("engine-*.json"))]
+    found = [_engine(name) for name in results("engine-*")]
     return "\n".join(found) or "No GPU figure has been read yet.\n"
 
 
