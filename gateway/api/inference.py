@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,12 +16,11 @@ from gateway.api import errors, wire
 from gateway.api.answering import Answer, Services
 from gateway.api.callers import LiveKeys
 from gateway.api.gates import BodyLimit, ClientGate, caller_of
+from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
 from gateway.errors import BadInput, GatewayError
 from gateway.routing.table import Decision
-
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 
 def create_inference_app(
@@ -34,6 +31,7 @@ def create_inference_app(
     errors.install(app)
     app.add_middleware(BodyLimit, limit=body_limit_bytes)
     app.add_middleware(ClientGate, keys=keys, metrics=services.metrics, required=require_keys)
+    app.add_middleware(RequestIds)
     engine = services.engine
 
     @app.post("/v1/chat/completions")
@@ -48,7 +46,7 @@ def create_inference_app(
         body.sampling(decision.route, room=room, logprobs=logprobs)  # refuse before anything runs
         answer = Answer(
             services,
-            _request_id(request),
+            request_id_of(request),
             body.model,
             prompt,
             lambda d: body.sampling(d.route, room=room, logprobs=logprobs),
@@ -64,7 +62,7 @@ def create_inference_app(
         """Text that goes on from a prompt; with `echo` and `logprobs`, the prompt's scores."""
         caller = caller_of(request)
         decision = services.decide(body.model, caller)
-        request_id = _request_id(request)
+        request_id = request_id_of(request)
         scored = body.logprobs if body.echo else None
         answers = []
         for text in body.prompts():
@@ -163,7 +161,7 @@ async def _answer(
             await asyncio.gather(gone, work, return_exceptions=True)
         return JSONResponse(shape.whole(answers, parts), headers=answers[0].headers)
     except GatewayError as error:
-        return errors.respond(error, answers[0].headers)
+        return errors.respond(error, answers[0].headers, request_id=answers[0].request_id)
 
 
 async def _collect(answers: list[Answer]) -> list[list[Delta]]:
@@ -213,7 +211,7 @@ async def _streamed(
             yield "data: [DONE]\n\n"
         except GatewayError as error:
             # Said in the stream, and no [DONE]: a broken answer must not look like a whole one.
-            yield f"event: error\n{_event(errors.error_object(error))}"
+            yield f"event: error\n{_event(errors.error_object(error, answer.request_id))}"
         finally:
             # Nothing is awaited here: the server cancels this generator when the client leaves,
             # and would cancel every wait of its clean-up too. The cancelled read ends the answer.
@@ -245,9 +243,3 @@ def _room(services: Services, prompt: tuple[int, ...], param: str) -> int:
             code="context_length_exceeded",
         )
     return limit - len(prompt)
-
-
-def _request_id(request: Request) -> str:
-    """The client's own id where it is a sane one, else a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from gateway.engine.base import SamplingParams
 from gateway.errors import BadInput
@@ -14,12 +22,39 @@ from gateway.routing.table import Route
 _DEFAULT_MAX_TOKENS = 256
 _MAX_LOGPROBS = 20
 
-Stop = str | Annotated[list[str], Field(max_length=4)] | None
+
+def _a(what: str) -> WrapValidator:
+    """One fault for a field that takes several types, in place of one for each."""
+
+    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError:
+            raise ValueError(f"must be {what}") from None
+
+    return WrapValidator(validate)
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Body(BaseModel):
+    """What a client sends. Types are not guessed at, and no field is ignored; but a null says
+    that a field is not there, also for one that is not supported (clients send what they got)."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+
+Stop = Annotated[
+    str | Annotated[list[str], Field(max_length=4)], _a("a text or a list of at most 4 texts")
+]
+
+
+class _Request(_Body):
     model: str = Field(min_length=1, description="the workflow")
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -27,16 +62,29 @@ class _Request(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
-    stop: Stop = None
+    stop: Stop | None = None
     n: int | None = Field(default=None, ge=1, le=128)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     response_format: ResponseFormat | None = None
-    user: str | None = Field(default=None, description="accepted; not used for routing yet")
+    user: str | None = Field(default=None, description="the client's label; changes no answer")
+    metadata: dict[str, str] | None = Field(default=None, description="likewise")
+    store: Literal[False] | None = Field(default=None, description="answers are never stored")
+
+    @property
+    def limit_field(self) -> str:
+        """The field that `limit` is read from."""
+        return "max_tokens"
 
     def limit(self) -> int | None:
         """The number of new tokens asked for, if any was."""
         return self.max_tokens
+
+    @model_validator(mode="after")
+    def _options_need_stream(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options needs stream: true")
+        return self
 
     def sampling(
         self, route: Route, *, room: int, logprobs: int | None, prompt_logprobs: int | None = None
@@ -48,8 +96,16 @@ class _Request(BaseModel):
         asked = self.limit()
         if asked is not None and route.max_tokens is not None and asked > route.max_tokens:
             raise BadInput(
-                f"max_tokens is {asked}; workflow {route.workflow} allows {route.max_tokens}",
-                param="max_tokens",
+                f"{self.limit_field} is {asked}; workflow {route.workflow} allows "
+                f"{route.max_tokens}",
+                param=self.limit_field,
+            )
+        if asked is not None and asked > room:
+            raise BadInput(
+                f"{self.limit_field} is {asked}; after this prompt the model's context has room "
+                f"for {room} tokens",
+                param=self.limit_field,
+                code="context_length_exceeded",
             )
         if asked is None:
             usual = route.default_max_tokens or route.max_tokens or _DEFAULT_MAX_TOKENS
@@ -78,21 +134,18 @@ class _Request(BaseModel):
         )
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class StreamOptions(_Body):
     include_usage: bool = False
 
 
-class JsonSchema(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class JsonSchema(_Body):
     name: str = "answer"
     description: str | None = None
     schema_: dict[str, Any] = Field(alias="schema")
     strict: bool | None = None
 
 
-class ResponseFormat(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ResponseFormat(_Body):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -109,26 +162,28 @@ class ResponseFormat(BaseModel):
         return self.json_schema.schema_
 
 
-class TextPart(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class TextPart(_Body):
     type: Literal["text"]
     text: str
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Message(_Body):
     role: Literal["system", "user", "assistant", "developer"]
-    content: str | list[TextPart]
+    content: Annotated[
+        str | list[TextPart], _a("a text or a list of parts of type text (no images, no audio)")
+    ]
     name: str | None = None
 
     def plain(self) -> dict[str, str]:
-        """Role and text, as chat templates take them."""
+        """Role and text, as chat templates take them, and the name where one is given."""
         text = (
             self.content
             if isinstance(self.content, str)
             else "".join(part.text for part in self.content)
         )
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        role = "system" if self.role == "developer" else self.role
+        name = {} if self.name is None else {"name": self.name}
+        return {"role": role, "content": text, **name}
 
 
 class ChatRequest(_Request):
@@ -138,6 +193,11 @@ class ChatRequest(_Request):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=_MAX_LOGPROBS)
+
+    @property
+    def limit_field(self) -> str:
+        """See `_Request.limit_field`."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     def limit(self) -> int | None:
         """`max_completion_tokens`, else its older name."""
@@ -154,7 +214,10 @@ class ChatRequest(_Request):
 class CompletionRequest(_Request):
     """`POST /v1/completions`."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: Annotated[
+        str | list[str] | list[int] | list[list[int]],
+        _a("a text, a list of texts, a list of token ids, or a list of such lists"),
+    ]
     echo: bool = False
     logprobs: int | None = Field(default=None, ge=0, le=_MAX_LOGPROBS)
 

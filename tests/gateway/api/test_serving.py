@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -111,48 +110,6 @@ async def test_echo_scores_a_prompt_of_token_ids(world: World) -> None:
     assert len(scores["token_logprobs"]) == len(prompt) + 1
     assert scores["token_logprobs"][0] is None
     assert all(value <= 0 for value in scores["token_logprobs"][1:])
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "code", "said"),
-    [
-        ({"model": "triag"}, 404, "model_not_found", "triage"),
-        ({"messages": []}, 400, "invalid_value", "messages"),
-        ({"tools": []}, 400, "invalid_value", "tools: is not supported"),
-        ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
-        ({"max_tokens": 401}, 400, "invalid_value", "400"),
-        (
-            {"messages": [{"role": "user", "content": "fox " * 900}]},
-            400,
-            "context_length_exceeded",
-            "500",
-        ),
-        ({"n": 5}, 400, "invalid_value", "at most 4"),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}},
-            400,
-            "invalid_value",
-            "schema",
-        ),
-    ],
-)
-async def test_bad_requests_are_told_what_is_wrong(
-    world: World, change: dict[str, object], status: int, code: str, said: str
-) -> None:
-    answer = await ask(world, **change)  # type: ignore[arg-type]
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (status, code), error
-    assert said in error["message"]
-
-
-async def test_a_full_queue_says_when_to_come_back(world: World) -> None:
-    answers = await asyncio.gather(
-        *(ask(world, "base", max_tokens=300, temperature=1) for _ in range(30)),
-    )
-    full = [a for a in answers if a.status_code == 429]
-    assert full
-    assert all(int(a.headers["retry-after"]) >= 1 for a in full)
-    assert all(a.status_code in (200, 429) for a in answers)
 
 
 @pytest.mark.usefixtures("slow_steps")
