@@ -72,6 +72,13 @@ def create_admin_app(
             changes=answers.differences(before.decisions, after.decisions),
         )
 
+    @app.get("/admin/v1/audit")
+    async def audit(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+    ) -> answers.Records:
+        """The log's records as they are stored, oldest first, with the chain's hashes."""
+        return answers.Records(records=await plane.records(after=after, limit=limit))
+
     @app.get("/admin/v1/diff")
     async def diff(a: int, b: int | None = None) -> answers.Difference:
         """What differs between revision `a` and revision `b` (default: the live table)."""

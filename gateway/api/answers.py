@@ -12,6 +12,7 @@ from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.engine.base import EngineInfo, EngineStats
 from gateway.errors import Problem
+from gateway.log.record import Record
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing.events import Change, Event, EventKind
 from gateway.routing.table import Decision, Reason
@@ -188,6 +189,12 @@ class Revision(Shown):
     event: ShownEvent
     table: dict[str, ShownDecision]
     changes: list[ShownChange]
+
+
+class Records(Shown):
+    """A page of the log as it is stored, oldest first."""
+
+    records: list[Record]
 
 
 class Difference(Shown):

@@ -10,6 +10,8 @@ from typing import Any
 
 from gateway.cli.client import Unreachable
 from gateway.errors import RevisionConflict
+from gateway.log.base import RevisionLog
+from gateway.log.record import Record
 from gateway.log.sqlite import FILE_NAME, SqliteLog
 from gateway.routing.events import Change, Draft, Event
 from gateway.routing.fold import RoutingState, effective, fold, fold_all
@@ -46,12 +48,7 @@ def commit(
 
     Raises GatewayError as the running gateway would, and Unreachable where there is no log: a
     wrong folder must not become a new, empty one that no gateway reads."""
-    path = state_dir / FILE_NAME
-    if not path.is_file():
-        raise Unreachable(
-            f"no gateway answers, and there is no log at {path} (--state names its folder)"
-        )
-    log = SqliteLog(path)
+    log = _open(state_dir)
     try:
         events = list(log.read())
         state = fold_all(events)
@@ -72,14 +69,29 @@ def commit(
 
 def state_of(state_dir: Path) -> RoutingState:
     """The state that the log says. Raises as `commit`."""
-    path = state_dir / FILE_NAME
-    if not path.is_file():
-        raise Unreachable(f"there is no log at {path} (--state names its folder)")
-    log = SqliteLog(path)
+    log = _open(state_dir)
     try:
         return fold_all(log.read())
     finally:
         log.close()
+
+
+def records(state_dir: Path, after: int, limit: int) -> list[Record]:
+    """At most `limit` records after a revision, as they are stored. Raises as `commit`."""
+    log = _open(state_dir)
+    try:
+        return list(log.records(after=after, limit=limit))
+    finally:
+        log.close()
+
+
+def _open(state_dir: Path) -> RevisionLog:
+    path = state_dir / FILE_NAME
+    if not path.is_file():
+        raise Unreachable(
+            f"no gateway answers, and there is no log at {path} (--state names its folder)"
+        )
+    return SqliteLog(path)
 
 
 def _shown(decision: Decision | None) -> dict[str, str] | None:

@@ -37,6 +37,7 @@ from gateway.errors import (
     TableRejected,
 )
 from gateway.log.base import RevisionLog
+from gateway.log.record import Record
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.parse import parse
@@ -339,6 +340,10 @@ class ControlPlane:
         events = await asyncio.to_thread(self._log.read)
         chosen = [e for e in events if before is None or e.revision < before]
         return chosen[::-1][:limit]
+
+    async def records(self, *, after: int, limit: int) -> list[Record]:
+        """The log as it is stored, oldest first: for audit."""
+        return list(await asyncio.to_thread(self._log.records, after=after, limit=limit))
 
     async def table_at(self, revision: int) -> tuple[Event, RoutingTable, RoutingTable]:
         """The event of `revision`, the table before it and the table after it.
