@@ -159,6 +159,20 @@ async def test_show_tells_who_when_why_and_the_table_after_it(cli: Cli) -> None:
     assert "triage@1 (route) -> base (disabled) at revision 2" in shown.out
 
 
+async def test_history_says_what_each_change_was_about(cli: Cli) -> None:
+    await cli("disable", "triage", "--reason", "nonsense")
+    await cli("keys", "create", "webshop")
+    await cli("keys", "revoke", "webshop", "--reason", "leaked")
+    lines = (await cli("history")).out.splitlines()
+    about = [line.split()[3:5] for line in lines]
+    assert about[:3] == [
+        ["key_revoked", "webshop"],
+        ["key_created", "webshop"],
+        ["route_disabled", "triage"],
+    ]
+    assert about[3][0] == "table_applied"
+
+
 async def test_status_says_what_is_wrong_with_the_file_and_where(cli: Cli, world: World) -> None:
     world.settings.routes.write_text(ROUTES.replace("triage@1", "triage@9"))
     await world.until(lambda: bool(world.gateway.plane.file_status.problems))
