@@ -56,17 +56,31 @@ Stop = Annotated[
 
 class _Request(_Body):
     model: str = Field(min_length=1, description="the workflow")
-    stream: bool = False
+    stream: bool = Field(default=False, description="send the answer as server-sent events")
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=0)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = None
-    stop: Stop | None = None
-    n: int | None = Field(default=None, ge=1, le=128)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    response_format: ResponseFormat | None = None
+    max_tokens: int | None = Field(
+        default=None,
+        ge=0,
+        description="new tokens at most; over the workflow's own limit it is refused",
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="0 is greedy; the workflow's where it is left out"
+    )
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="sample from the likeliest tokens of this mass"
+    )
+    seed: int | None = Field(default=None, description="the same seed samples the same tokens")
+    stop: Stop | None = Field(default=None, description="texts that end the answer before them")
+    n: int | None = Field(default=None, ge=1, le=128, description="answers to the one prompt")
+    frequency_penalty: float | None = Field(
+        default=None, ge=-2, le=2, description="against tokens, by how often they came"
+    )
+    presence_penalty: float | None = Field(
+        default=None, ge=-2, le=2, description="against tokens that came at all"
+    )
+    response_format: ResponseFormat | None = Field(
+        default=None, description="the form of the answer; goes before the workflow's schema"
+    )
     user: str | None = Field(default=None, description="the client's label; changes no answer")
     metadata: dict[str, str] | None = Field(default=None, description="likewise")
     store: Literal[False] | None = Field(default=None, description="answers are never stored")
@@ -135,19 +149,27 @@ class _Request(_Body):
 
 
 class StreamOptions(_Body):
-    include_usage: bool = False
+    """What a stream carries beside the text."""
+
+    include_usage: bool = Field(default=False, description="count the tokens in a last chunk")
 
 
 class JsonSchema(_Body):
-    name: str = "answer"
-    description: str | None = None
-    schema_: dict[str, Any] = Field(alias="schema")
-    strict: bool | None = None
+    """A schema that the answer is held to, token by token."""
+
+    name: str = Field(default="answer", description="a label; changes no answer")
+    description: str | None = Field(default=None, description="likewise")
+    schema_: dict[str, Any] = Field(alias="schema", description="the JSON schema")
+    strict: bool | None = Field(default=None, description="likewise: every schema is held to")
 
 
 class ResponseFormat(_Body):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
+    """The form of an answer."""
+
+    type: Literal["text", "json_object", "json_schema"] = Field(
+        description="any text, any JSON object, or JSON of a schema"
+    )
+    json_schema: JsonSchema | None = Field(default=None, description="for type json_schema")
 
     @model_validator(mode="after")
     def _has_schema(self) -> ResponseFormat:
@@ -163,16 +185,22 @@ class ResponseFormat(_Body):
 
 
 class TextPart(_Body):
-    type: Literal["text"]
-    text: str
+    """A piece of a message."""
+
+    type: Literal["text"] = Field(description="no images, no audio")
+    text: str = Field(description="the text")
 
 
 class Message(_Body):
-    role: Literal["system", "user", "assistant", "developer"]
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "developer"] = Field(
+        description="who says it; developer is taken for system"
+    )
     content: Annotated[
         str | list[TextPart], _a("a text or a list of parts of type text (no images, no audio)")
-    ]
-    name: str | None = None
+    ] = Field(description="what is said")
+    name: str | None = Field(default=None, description="given to the model's chat template")
 
     def plain(self) -> dict[str, str]:
         """Role and text, as chat templates take them, and the name where one is given."""
@@ -189,10 +217,14 @@ class Message(_Body):
 class ChatRequest(_Request):
     """`POST /v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    logprobs: bool = False
-    top_logprobs: int | None = Field(default=None, ge=0, le=_MAX_LOGPROBS)
+    messages: list[Message] = Field(min_length=1, description="the conversation so far")
+    max_completion_tokens: int | None = Field(
+        default=None, ge=1, description="max_tokens by its newer name; goes before it"
+    )
+    logprobs: bool = Field(default=False, description="log-probabilities of the answer's tokens")
+    top_logprobs: int | None = Field(
+        default=None, ge=0, le=_MAX_LOGPROBS, description="of this many likeliest tokens as well"
+    )
 
     @property
     def limit_field(self) -> str:
@@ -217,9 +249,16 @@ class CompletionRequest(_Request):
     prompt: Annotated[
         str | list[str] | list[int] | list[list[int]],
         _a("a text, a list of texts, a list of token ids, or a list of such lists"),
-    ]
-    echo: bool = False
-    logprobs: int | None = Field(default=None, ge=0, le=_MAX_LOGPROBS)
+    ] = Field(description="texts, or token ids of the base model's tokenizer")
+    echo: bool = Field(
+        default=False, description="begin with the prompt; with logprobs, with its scores too"
+    )
+    logprobs: int | None = Field(
+        default=None,
+        ge=0,
+        le=_MAX_LOGPROBS,
+        description="log-probabilities of the tokens, and of this many likeliest ones",
+    )
 
     def prompts(self) -> list[str | list[int]]:
         """Each prompt: a text or token ids. Raises BadInput where there is none."""

@@ -27,7 +27,8 @@ def sentence(text: str) -> str:
     if not flat:
         return ""
     word = flat.split(" ", 1)[0].rstrip(",;:")
-    first = flat[0].upper() if word.isalpha() else flat[0]  # name@version stays as it is
+    plain = word.replace("-", "").isalpha()  # name@version stays as it is
+    first = flat[0].upper() if plain else flat[0]
     return first + flat[1:] + ("" if flat[-1] in ".!?" else ".")
 
 

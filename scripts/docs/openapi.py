@@ -89,7 +89,7 @@ def _one_kind(option: Mapping[str, Any]) -> str:
     if "enum" in option:
         return ", ".join(code(choice) for choice in option["enum"])
     if "const" in option:
-        return code(option["const"])
+        return code(json.dumps(option["const"]).strip('"'))
     if "$ref" in option:
         name = _name(option["$ref"])
         return f"[`{name}`](#{name.lower()})"
