@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 import tomllib
@@ -87,21 +88,29 @@ def read_settings(
     """The settings in force. `flags` that are None are not given. Raises BadInput naming the
     setting and where it came from."""
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     path = file or Path("gateway.toml")
     if file is not None or path.is_file():
         try:
             values |= tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # no TOML, or no UTF-8
             raise BadInput(f"{path} cannot be read: {error}", param="config") from None
+        origins |= dict.fromkeys(values, str(path))
     for name in Settings.model_fields:
         if (text := environment.get(PREFIX + name.upper())) is not None:
-            values[name] = text
-    values |= {name: value for name, value in flags.items() if value is not None}
+            values[name], origins[name] = text, PREFIX + name.upper()
+    for name, value in flags.items():
+        if value is not None:
+            values[name], origins[name] = value, f"--{name.replace('_', '-')}"
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        origin = origins.get(str(first["loc"][0]) if first["loc"] else "", "")
+        known = difflib.get_close_matches(field, Settings.model_fields, n=1)
+        hint = f"; did you mean {known[0]}?" if first["type"] == "extra_forbidden" and known else ""
         raise BadInput(
-            f"setting {field} = {first['input']!r}: {first['msg']}", param=field
+            f"setting {field} = {first['input']!r} (from {origin}): {first['msg']}{hint}",
+            param=field,
         ) from None

@@ -79,6 +79,7 @@ class Answer:
         """
         running = self.services.in_flight.add(self.workflow)
         outcome, last = "cancelled", self.arrived
+        self.tokens_out = 0
         try:
             while True:
                 held: list[Delta] = []

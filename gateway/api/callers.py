@@ -99,12 +99,13 @@ def operator_of(keys: LiveKeys, token: str | None, *, required: bool) -> Operato
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The token of `Authorization: Bearer`, or None. Raises NoValidKey for another scheme."""
+    """The token of `Authorization: Bearer`, or None; a client that was given no key may send an
+    empty one. Raises NoValidKey for another scheme."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, token = value.decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer" and token.strip():
-                return token.strip()
+            if scheme.strip().lower() == "bearer":
+                return token.strip() or None
             raise NoValidKey("write the header as Authorization: Bearer KEY")
     return None
 

@@ -168,12 +168,23 @@ async def _collect(answers: list[Answer]) -> list[list[Delta]]:
     async def one(answer: Answer) -> list[Delta]:
         return [delta async for delta in answer.deltas(streamed=False)]
 
-    tasks = [asyncio.create_task(one(answer)) for answer in answers]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:  # the first failure, or a client that left, ends the others
-            task.cancel()
+    parts: dict[int, list[Delta]] = {}
+    wanted = list(range(len(answers)))
+    while wanted:
+        tasks = [asyncio.create_task(one(answers[index])) for index in wanted]
+        try:
+            parts |= zip(wanted, await asyncio.gather(*tasks), strict=True)
+        finally:
+            for task in tasks:  # the first failure, or a client that left, ends the others
+                task.cancel()
+        # A route that changed on the way restarted some: the others follow, so that one answer is
+        # never a mix of two models.
+        targets = [answer.decision and answer.decision.target for answer in answers]
+        if len(set(targets)) == 1:
+            break
+        now = answers[0].services.decide(answers[0].workflow, answers[0].caller).target
+        wanted = [index for index, target in enumerate(targets) if target != now]
+    return [parts[index] for index in range(len(answers))]
 
 
 async def _streamed(

@@ -50,7 +50,7 @@ class _Body(BaseModel):
 
 
 Stop = Annotated[
-    str | Annotated[list[str], Field(max_length=4)], _a("a text or a list of at most 4 texts")
+    str | Annotated[list[str], Field(max_length=16)], _a("a text or a list of at most 16 texts")
 ]
 
 

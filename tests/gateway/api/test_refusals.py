@@ -124,7 +124,7 @@ async def test_labels_and_absent_values_are_taken(shared: World, path: str) -> N
         (CHAT, {"n": 0}, "n"),
         (CHAT, {"n": 5}, "n"),
         (CHAT, {"seed": "one"}, "seed"),
-        (CHAT, {"stop": ["a"] * 5}, "stop"),
+        (CHAT, {"stop": ["a"] * 17}, "stop"),
         (CHAT, {"stop": 7}, "stop"),
         (CHAT, {"max_tokens": -1}, "max_tokens"),
         (CHAT, {"max_tokens": 2.5}, "max_tokens"),

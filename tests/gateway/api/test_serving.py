@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -208,3 +209,25 @@ async def test_a_revoked_adapter_leaves_service_at_once(world: World) -> None:
     answer = await ask(world)
     assert answer.headers["x-gateway-target"] == "base"
     assert answer.headers["x-gateway-reason"] == "fallback"
+
+
+@pytest.mark.usefixtures("slow_steps")
+async def test_prompts_of_one_request_are_never_answered_by_two_models(world: World) -> None:
+    # Five prompts for four rows: the last one is restarted when the others have ended.
+    body = {"prompt": [[5, 9, 20 + n] for n in range(5)], "max_tokens": 40, "temperature": 0}
+    engine = world.gateway.engine
+
+    async def complete(workflow: str) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=world.inference, timeout=60) as http:
+            return await http.post("/v1/completions", json={**body, "model": workflow})
+
+    base = await complete("base")
+    asking = asyncio.create_task(complete("triage"))
+    await until(lambda: engine.stats().running_rows == 4)
+    await until(lambda: 0 < engine.stats().running_rows < 4 and engine.stats().queue_depth == 0)
+    done = await world.order("POST", "/workflows/triage/disable", reason="now", in_flight="restart")
+    assert done.status_code == 200
+    answer = await asking
+    assert answer.headers["x-gateway-target"] == "base"
+    texts = [choice["text"] for choice in answer.json()["choices"]]
+    assert texts == [choice["text"] for choice in base.json()["choices"]]
