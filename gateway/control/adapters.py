@@ -39,6 +39,7 @@ class KnownAdapters:
         self._published: dict[str, AdapterState] = {}
         self._unreadable: dict[AdapterRef, str] = {}
         self._lost: dict[str, str] = {}  # digest -> why it could not be loaded
+        self._held: set[str] = set()  # loaded at least once by this process, and not lost since
         self.artifacts: dict[str, AdapterArtifact] = {}  # by digest; nothing known is forgotten
         self.look = asyncio.Event()  # what is lost is to be looked for now
 
@@ -67,16 +68,25 @@ class KnownAdapters:
             return None
         if (why := self._lost.get(target.digest)) is not None:
             return why
-        if target.digest in self.artifacts:
+        if target.digest in self._held:
             return None
+        if target.digest in self.artifacts:
+            return f"{target.ref} is being loaded"
         if (why := self._unreadable.get(target.ref)) is not None:
             return why
         if any(known.ref == target.ref for known in self.artifacts.values()):
             return f"{target.ref} in the registry is not the content that the route was given"
         return f"{target.ref} is not in the registry"
 
+    def fault(self, target: Target) -> str | None:
+        """The same, but None also while it is only being loaded."""
+        known = target.digest in self.artifacts and target.digest not in self._lost
+        return None if known else self.lost(target)
+
     def lose(self, target: Target, why: str) -> None:
         """Note that `target` could not be loaded."""
+        if target.digest is not None:
+            self._held.discard(target.digest)
         if target.digest is not None and self._lost.get(target.digest) != why:
             self._lost[target.digest] = why
             log.error("adapter %s cannot be served: %s", target, why)
@@ -84,6 +94,7 @@ class KnownAdapters:
     async def load(self, digest: str) -> None:
         """Make a known adapter resident. Raises AdapterRejected with the reason."""
         await self._engine.make_resident(self.artifacts[digest])
+        self._held.add(digest)
         if self._lost.pop(digest, None) is not None:
             log.warning("adapter %s can be served again", self.artifacts[digest].ref)
 

@@ -1,21 +1,35 @@
-"""The one writer of routing: commands and file edits become events, events become the live table.
+"""The control plane of one replica: commands and file edits become events, events the live table.
 
 Requests read `table`, a plain attribute swapped by one assignment; nothing on their way waits
-here. Commands are appended to the log first and take effect once the log has them.
+here. Commands are appended to the log first and take effect once the log has them, everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.access import two_persons
 from gateway.control.adapters import KnownAdapters
+from gateway.control.copy import LocalCopy, LocalOrders
+from gateway.control.fleet import (
+    Acknowledgement,
+    AloneRegister,
+    Beat,
+    Fleet,
+    Register,
+    Waits,
+)
+from gateway.control.follower import Follower
+from gateway.control.gate import Pending
+from gateway.control.history import History
+from gateway.control.intake import TableIntake
+from gateway.control.live import LiveTable, OnSwap
+from gateway.control.retreat import Retreat
 from gateway.control.values import (
     Command,
     Committed,
@@ -27,24 +41,13 @@ from gateway.control.values import (
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
-from gateway.errors import (
-    GatewayError,
-    LogUnavailable,
-    NotAllowed,
-    NotFound,
-    Problem,
-    RevisionConflict,
-    TableRejected,
-)
-from gateway.log.base import RevisionLog
+from gateway.errors import LogUnavailable, NotAllowed, NotFound, RevisionConflict
+from gateway.log.base import RevisionLog, conflict
 from gateway.log.record import Record
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
-from gateway.routesfile.parse import parse
-from gateway.routesfile.validate import validate
 from gateway.routing import commands
 from gateway.routing.events import (
-    API_SOURCE,
     AdapterApproved,
     AdapterRegistered,
     AdapterRevoked,
@@ -53,23 +56,19 @@ from gateway.routing.events import (
     Event,
     InFlight,
     RoutePinned,
-    TableApplied,
 )
 from gateway.routing.fold import RoutingState, adapter_state, effective, fold, fold_all
 from gateway.routing.table import AdapterRef, RoutingTable, Target
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.5
-_SUBSCRIBER_BOUND = 1024
+_LOG_THREADS = 4
 
 __all__ = ["Command", "Committed", "ControlPlane", "DecisionChange", "FileStatus", "OnSwap"]
 
-OnSwap = Callable[[RoutingTable, RoutingTable, Event], None]
-
 
 class ControlPlane:
-    """Owns the state. All methods are for one event loop; the log is called in threads."""
+    """Owns the parts. All methods are for one event loop; the log is called in threads."""
 
     def __init__(
         self,
@@ -80,183 +79,231 @@ class ControlPlane:
         *,
         replica: str = "",
         two_person: bool = False,
+        local: Path | None = None,
+        register: Register | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`replica` names this process in the events it makes. `two_person`: nobody approves the
-        adapter that they registered."""
+        """`replica` names this process in the events it makes and among the others of `register`.
+        `two_person`: nobody approves the adapter that they registered. `local` is the folder for
+        its own copy of a log that other machines hold."""
         self._replica = replica
         self._two_person = two_person
-        self._log = log
         self._registry = registry
         self._engine = engine
         self._clock = clock
-        # Tables queue for validation and loading, which are slow; every append queues for the log
-        # alone, so that a disable never waits for a disk or for the engine.
-        self._applying = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="log")
+        # Every append queues for the log alone, so that a disable never waits for a table that is
+        # being validated, for a disk or for the engine.
         self._lock = asyncio.Lock()
-        self._coming: set[str] = set()  # adapters being made resident for a table to come
-        self._moved_by: str | None = None
         self._adapters = KnownAdapters(registry, engine)
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
-        self._on_swap: list[OnSwap] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = asyncio.Event()
-        self.state = RoutingState()
-        self.table: RoutingTable = effective(self.state)
         self.unavailable: dict[Target, str] = {}  # routed adapters not to be had here, and why
-        self.file_status = FileStatus(routes_path, False, (), 0.0, 0)
-        self.log_error: str | None = None
-        self.log_seen_at = 0.0
+        self._live = LiveTable(self._adapters, self._derived)
+        self._history = History(
+            log,
+            self._live,
+            pool=self._pool,
+            copy=None if local is None else LocalCopy(local, self._pool),
+            orders=None if local is None else LocalOrders(local),
+            clock=clock,
+        )
+        self._intake = TableIntake(
+            routes_path,
+            registry,
+            engine,
+            self._adapters,
+            self._live,
+            self.adapter_state,
+            self._commit,
+            clock,
+        )
+        self.fleet = Fleet(register or AloneRegister(), self._beat, self._history.call)
+        self.fleet.on_beat = Retreat(
+            replica, self._live, self._adapters, self._history.events, self._commit
+        ).consider
+        self._follower = Follower(
+            log,
+            revision=lambda: self.state.revision,
+            take=self._history.take,
+            catch_up=self._keep_up,
+            lost=self._history.lost,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._coming_up: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._started = clock()
+        self.addresses = ("", "")  # of the inference and the admin API, for the other operators
+        self.not_ready: str | None = "the gateway is starting"
+
+    # What requests and probes read.
+
+    @property
+    def table(self) -> RoutingTable:
+        """The live table. Requests resolve against it."""
+        return self._live.table
+
+    @property
+    def state(self) -> RoutingState:
+        """The fold of the log, as far as this replica has it."""
+        return self._live.state
 
     @property
     def artifacts(self) -> dict[str, AdapterArtifact]:
         """The adapters that the table may name, by digest. Read by the request path."""
         return self._adapters.artifacts
 
+    @property
+    def pending(self) -> dict[str, Pending]:
+        """The workflows whose new route waits for its adapter here."""
+        return self._live.pending
+
+    @property
+    def file_status(self) -> FileStatus:
+        """How the last reading of routes.yaml went."""
+        return self._intake.status
+
+    @property
+    def log_error(self) -> str | None:
+        """Why the log cannot be used, if it cannot."""
+        return self._history.error
+
+    @property
+    def stale_seconds(self) -> float:
+        """How long the log has not been heard of; 0 while it is there."""
+        return self._history.stale_seconds
+
+    @property
+    def copy_error(self) -> str | None:
+        """Why this replica's copy of the log is behind, if it is."""
+        return None if self._history.copy is None else self._history.copy.error
+
+    @property
+    def owed(self) -> Sequence[Draft]:
+        """The orders that this replica obeys and the log has not got yet."""
+        return self._live.local
+
+    # Its life.
+
     async def start(self) -> None:
         """Replay the log, take in routes.yaml if it was edited, make the table's adapters
         resident, begin to watch.
 
-        Raises TableRejected where an edited file is broken, LogUnavailable where the log is. An
-        adapter that the table in the log names already, and that cannot be had, stops no start.
+        Raises TableRejected where an edited file is broken, LogUnavailable where a log on this
+        disk is. A log elsewhere that is away stops no start: the last copy is served, or, where
+        there is none, the gateway is not ready and says so. Nor does an adapter that the table in
+        the log names already and that cannot be had.
         """
         await asyncio.to_thread(self._adapters.read)
-        await self._catch_up()
+        copied = await self._history.load()
         seen = await asyncio.to_thread(signature, self.file_status.path)
-        text = await asyncio.to_thread(self._read_file)
-        source = str(self.file_status.path)
-        await self.apply_text(text, source=source, command=Command("file"), keep=True)
+        try:
+            async with self._lock:
+                await self._history.catch_up()
+        except LogUnavailable as error:
+            if self._history.copy is None:
+                raise
+            self._intake.postpone()
+            self.not_ready = None
+            if not copied:
+                self.not_ready = (
+                    f"the log is away and there is no copy of it at {self._history.copy.path} to "
+                    f"serve from: {error.message}"
+                )
+                log.error("not ready: %s", self.not_ready)
+        else:
+            await self._intake.take_file(keep=True)
+            self.not_ready = None
         await self._adapters.try_all(named_targets(self.table))
-        self._refresh()
+        self._live.refresh()
         self._tasks = [
-            asyncio.create_task(
-                watch_file(self.file_status.path, seen, self._reload, self._stopping), name="watch"
-            ),
-            asyncio.create_task(self._follow(), name="follow-log"),
-            asyncio.create_task(
-                self._adapters.look_for_lost(lambda: list(self.unavailable), self._refresh),
-                name="look-for-lost-adapters",
-            ),
+            asyncio.create_task(work, name=name)
+            for name, work in {
+                "watch": watch_file(
+                    self.file_status.path, seen, self._intake.reload, self._stopping
+                ),
+                "look-for-lost-adapters": self._adapters.look_for_lost(
+                    lambda: list(self.unavailable), self._live.refresh
+                ),
+                "beat": self.fleet.run(),
+            }.items()
         ]
+        self._follower.start()
 
     async def close(self) -> None:
-        """Stop watching and let subscribers end."""
+        """Stop watching, leave the fleet and let subscribers end. Idempotent."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
-        for task in self._tasks:
+        self._follower.stop()
+        tasks = [*self._tasks, *([self._coming_up] if self._coming_up else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for queue in self._subscribers:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(None)
-        await asyncio.to_thread(self._log.close)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._live.end()
+        if self._tasks:
+            await self.fleet.leave()
+        if self._history.copy is not None:
+            await self._history.copy.written()
+            await asyncio.to_thread(self._history.copy.close)
+        await asyncio.to_thread(self._history.log.close)
+        await asyncio.to_thread(self._follower.join)
+        self._pool.shutdown(wait=False)
 
     def on_swap(self, callback: OnSwap) -> None:
         """Call `callback(old, new, event)` after every swap, on the event loop."""
-        self._on_swap.append(callback)
+        self._live.on_swap(callback)
 
-    async def subscribe(self) -> AsyncIterator[Event]:
+    def subscribe(self) -> AsyncIterator[Event]:
         """Events from now on. Ends at close, or where the reader fell too far behind."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(_SUBSCRIBER_BOUND)
-        self._subscribers.add(queue)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            self._subscribers.discard(queue)
+        return self._live.subscribe()
 
     # Commands.
 
     async def apply_text(
-        self,
-        text: str,
-        *,
-        source: str,
-        command: Command,
-        dry_run: bool = False,
-        keep: bool = False,
+        self, text: str, *, source: str, command: Command, dry_run: bool = False
     ) -> Committed:
         """Validate a whole routes.yaml, make its adapters resident, and make it a revision.
 
         Text equal to what was last applied changes nothing; nor does the file's while it is
         what was last taken from the file, so that no restart undoes a table that came over the
-        API. `keep`: adapters that the table in force names are taken unseen. Raises
-        TableRejected, RevisionConflict.
+        API. Raises TableRejected, RevisionConflict.
         """
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        kept = self._named_by_routes() if keep else {}
-        is_file = source != API_SOURCE and not dry_run
-        async with self._applying:
-            if is_file and digest == self.state.file_digest:
-                self._file_read(True, ())
-                return Committed(None, self.state.revision, ())
-            try:
-                table = await asyncio.to_thread(self._validated, text, source, digest, kept)
-                if dry_run:
-                    changes = changes_between(self.table, self._preview(table))
-                    return Committed(None, self.state.revision, changes)
-                done = await self._apply(table, command, {t.digest for t in kept.values()})
-            except GatewayError as error:
-                if is_file:
-                    problems = (
-                        error.problems
-                        if isinstance(error, TableRejected)
-                        else (Problem(error.message, "", source),)
-                    )
-                    self._file_read(False, problems)
-                raise
-        if is_file:
-            self._file_read(True, ())
-        return done
-
-    async def _apply(
-        self, table: TableApplied, command: Command, kept: Collection[str | None]
-    ) -> Committed:
-        async def decide() -> Change:
-            return table
-
-        wanted = (named(self._preview(table)) & self.artifacts.keys()) - set(kept)
-        try:
-            await self._make_resident(wanted)
-            async with self._lock:
-                # An edit to what came over the API already is an event all the same: the log has
-                # to know that the file was taken, or a restart would take it again.
-                from_api = table.source == API_SOURCE
-                state = self.state
-                if table.digest == (state.table_digest if from_api else state.file_digest):
-                    return Committed(None, self.state.revision, ())
-                return await self._commit(decide, command)
-        finally:
-            self._coming = set()
-            self._engine.set_pinned(named(self.table))
+        return await self._intake.apply(text, source=source, command=command, dry_run=dry_run)
 
     async def disable(
-        self, workflow: str, command: Command, *, in_flight: InFlight = "finish"
+        self,
+        workflow: str,
+        command: Command,
+        *,
+        in_flight: InFlight = "finish",
+        local: bool = False,
     ) -> Committed:
-        """Send `workflow` to its fallback until it is enabled. Never waits for the engine."""
+        """Send `workflow` to its fallback until it is enabled. Never waits for the engine.
 
-        async def decide() -> Change:
-            return commands.disable(self.state, workflow, in_flight)
-
-        async with self._lock:
-            return await self._commit(decide, command)
+        `local`: where the log is away, obey it here alone, and append it when the log is back.
+        """
+        try:
+            return await self.amend(
+                lambda state: commands.disable(state, workflow, in_flight), command
+            )
+        except LogUnavailable:
+            if not local:
+                raise
+        change = commands.disable(self.state, workflow, in_flight)
+        before = self.table
+        draft = self._draft(change, command)
+        if any(order.change == change for order in self._history.owed):
+            raise NotAllowed(f"{workflow} is disabled here already; the log is to get it")
+        kept = await self._history.order_locally(draft)
+        changes = changes_between(before, self.table)
+        return Committed(None, self.state.revision, changes, owed=True, kept=kept)
 
     async def enable(self, workflow: str, command: Command) -> Committed:
         """Lift a disable."""
-
-        async def decide() -> Change:
-            return commands.enable(self.state, workflow)
-
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self.amend(lambda state: commands.enable(state, workflow), command)
 
     async def resume(self, workflow: str, command: Command) -> Committed:
         """Lift a rollback's pin."""
-
-        async def decide() -> Change:
-            return commands.resume(self.state, workflow)
-
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self.amend(lambda state: commands.resume(state, workflow), command)
 
     async def amend(
         self, decide_on: Callable[[RoutingState], Change], command: Command
@@ -267,8 +314,7 @@ class ControlPlane:
         async def decide() -> Change:
             return decide_on(self.state)
 
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
     async def rollback(
         self,
@@ -284,8 +330,7 @@ class ControlPlane:
         """
 
         async def decide() -> RoutePinned:
-            events = await asyncio.to_thread(self._log.read)
-            self._take_all(events)  # the pin is decided, and appended, on this very log
+            events = await self._history.events()
             published = self._adapters.published
             pin = commands.rollback(events, workflow, to_revision, in_flight, published)
             digest = pin.route.target.digest
@@ -300,20 +345,17 @@ class ControlPlane:
         digest = (await decide()).route.target.digest
         if digest is not None and digest not in self._engine.stats().resident_adapters:
             await self._adapters.load(digest)
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
     async def register(self, artifact: AdapterArtifact, command: Command) -> Committed:
         """Record who brought an adapter in. Who brings it again is not recorded."""
 
-        async def decide() -> Change:
+        async def decide() -> Change | None:
+            if artifact.digest in self.state.registered:
+                return None
             return AdapterRegistered(artifact.ref, artifact.digest)
 
-        async with self._lock:
-            await self._catch_up()
-            if artifact.digest in self.state.registered:
-                return Committed(None, self.state.revision, ())
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
     async def approve(self, ref: AdapterRef, command: Command) -> Committed:
         """Let routes name the adapter."""
@@ -332,25 +374,25 @@ class ControlPlane:
     def lose(self, target: Target, why: str) -> None:
         """A request found that the adapter cannot be loaded: its routes go to their fallback."""
         self._adapters.lose(target, why)
-        self._refresh()
+        self._live.refresh()
         self._adapters.look.set()
 
     async def history(self, *, before: int | None = None, limit: int = 50) -> list[Event]:
         """Events, newest first, with revision < `before`."""
-        events = await asyncio.to_thread(self._log.read)
+        events = await self._history.events()
         chosen = [e for e in events if before is None or e.revision < before]
         return chosen[::-1][:limit]
 
-    async def records(self, *, after: int, limit: int) -> list[Record]:
+    async def records(self, *, after: int, limit: int) -> Sequence[Record]:
         """The log as it is stored, oldest first: for audit."""
-        return list(await asyncio.to_thread(self._log.records, after=after, limit=limit))
+        return await self._history.call(self._history.log.records, after=after, limit=limit)
 
     async def table_at(self, revision: int) -> tuple[Event, RoutingTable, RoutingTable]:
         """The event of `revision`, the table before it and the table after it.
 
         Raises NotFound where there is no such revision.
         """
-        events = await asyncio.to_thread(self._log.read)
+        events = await self._history.events()
         if not 1 <= revision <= len(events):
             raise NotFound(
                 f"there is no revision {revision}; the newest is {len(events)}", param="revision"
@@ -360,7 +402,17 @@ class ControlPlane:
         find = self._adapters.published
         return events[revision - 1], effective(before, find), effective(after, find)
 
+    async def acknowledged(
+        self, done: Committed, workflow: str | None, wait_s: float
+    ) -> list[Acknowledgement]:
+        """How far each replica is with what was done; waits up to `wait_s` for live ones."""
+        return await self.fleet.acknowledged(done.revision, workflow, wait_s)
+
     # Inside.
+
+    def _draft(self, change: Change, command: Command) -> Draft:
+        origin = "/".join(part for part in (self._replica, command.origin) if part)
+        return Draft(change, command.actor, command.reason, self._clock(), origin)
 
     async def _judge(self, ref: AdapterRef, command: Command, verdict: AdapterState) -> Committed:
         # What is to be taken out of service need not be readable any more.
@@ -381,143 +433,76 @@ class ControlPlane:
                 return AdapterApproved(ref, artifact.digest)
             return AdapterRevoked(ref, artifact.digest)
 
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
-    async def _commit(self, decide: Callable[[], Awaitable[Change]], command: Command) -> Committed:
-        """Catch up, decide, append and swap. Call with the lock held.
+    async def _commit(
+        self, decide: Callable[[], Awaitable[Change | None]], command: Command
+    ) -> Committed:
+        """Catch up, decide, append and swap; nothing where None is decided.
 
         A command that names its revision fails where the log has moved; one that names none is
         decided again on what the log holds then.
         """
-        expected = command.expected_revision
-        while True:
-            await self._catch_up()
-            if expected is not None and expected != self.state.revision:
-                raise RevisionConflict(
-                    f"the log is at revision {self.state.revision}, moved by {self._moved_by}; "
-                    f"this was decided on revision {expected}",
-                    expected=expected,
-                    actual=self.state.revision,
-                    actor=self._moved_by,
-                )
-            change = await decide()
-            before, decided_on = self.table, self.state.revision
-            origin = "/".join(part for part in (self._replica, command.origin) if part)
-            draft = Draft(change, command.actor, command.reason, self._clock(), origin)
-            try:
-                event = await asyncio.to_thread(self._log.append, draft, expected=decided_on)
-            except RevisionConflict:
-                if expected is not None:
-                    raise
-                continue
-            except LogUnavailable as error:
-                self.log_error = error.message
-                raise
-            self._take_all([event])
-            return Committed(event, event.revision, changes_between(before, self.table))
+        async with self._lock:
+            while True:
+                await self._history.catch_up()
+                self._refuse_moved(command.expected_revision)
+                change = await decide()
+                # Deciding may have waited, and the follower may have taken something meanwhile.
+                self._refuse_moved(command.expected_revision)
+                if change is None:
+                    return Committed(None, self.state.revision, ())
+                before = self.table
+                try:
+                    event = await self._history.append(self._draft(change, command))
+                except RevisionConflict:
+                    if command.expected_revision is not None:
+                        raise
+                    continue
+                return Committed(event, event.revision, changes_between(before, self.table))
+
+    def _refuse_moved(self, expected: int | None) -> None:
+        actual = self.state.revision
+        if expected is not None and expected != actual:
+            raise conflict(expected, actual, self._live.moved_by)
 
     async def _catch_up(self) -> None:
-        try:
-            events = await asyncio.to_thread(self._log.read, after=self.state.revision)
-        except LogUnavailable as error:
-            self.log_error = error.message
-            raise
-        self.log_error, self.log_seen_at = None, self._clock()
-        self._take_all(events)
+        async with self._lock:
+            await self._history.catch_up()
 
-    def _take_all(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if event.revision > self.state.revision:  # a command's own reading may be ahead
-                self._take(event)
+    async def _keep_up(self) -> None:
+        """What the follower asks for at its start, and after every silence of the log."""
+        await self._catch_up()
+        if self._intake.postponed and (self._coming_up is None or self._coming_up.done()):
+            self._coming_up = asyncio.create_task(self._come_up(), name="come-up")
 
-    def _take(self, event: Event) -> None:
-        """Fold one event and swap the live table."""
-        old = self.table
-        self.state = fold(self.state, event)
-        self._refresh()
+    async def _come_up(self) -> None:
+        """The log is back: take the file in, and serve what the log has."""
+        await self._intake.reload()
+        await self._adapters.try_all(named_targets(self.table))
+        self._live.refresh()
+        if self.not_ready is not None:
+            if self._intake.postponed:
+                return  # the log went away again
+            if not self.state.routes:
+                self.not_ready = "routes.yaml was not accepted, and the log has no table"
+                return
+            self.not_ready = None
+
+    def _beat(self) -> Beat:
+        pending = {
+            name: Waits(str(p.target), p.since, self._adapters.fault(p.target))
+            for name, p in self.pending.items()
+        }
+        return Beat(self._replica, self.state.revision, *self.addresses, self._started, pending)
+
+    def _derived(self) -> None:
+        """After every change of the table: what it names stays loaded, and the others are told."""
+        table = self._live.table
+        self._engine.set_pinned(named(table) | self._intake.coming)
+        waiting = {pending.target for pending in self.pending.values()}
+        lost = {t: self._adapters.lost(t) for t in named_targets(table) | waiting}
+        self.unavailable = {target: why for target, why in lost.items() if why is not None}
         if self.unavailable:  # perhaps published since the registry was last read
             self._adapters.look.set()
-        self._moved_by = event.actor
-        for callback in self._on_swap:
-            try:
-                callback(old, self.table, event)
-            except Exception:  # the event is durable and live: nothing may stop halfway
-                log.exception("a listener failed on revision %s", event.revision)
-        for queue in list(self._subscribers):
-            try:
-                queue.put_nowait(event)
-            except asyncio.QueueFull:
-                # The reader resumes from the log by its last revision; waiting would stall all.
-                self._subscribers.discard(queue)
-                queue.get_nowait()
-                queue.put_nowait(None)
-
-    def _refresh(self) -> None:
-        """Swap the live table for what state and adapters come to now."""
-        self.table = effective(self.state, self._adapters.published, self._adapters.lost)
-        self._engine.set_pinned(named(self.table) | self._coming)
-        lost = {target: self._adapters.lost(target) for target in named_targets(self.table)}
-        self.unavailable = {target: why for target, why in lost.items() if why is not None}
-
-    async def _follow(self) -> None:
-        """Obey events that another process appended (the CLI, while admin was unreachable)."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _POLL_S)
-                return
-            try:
-                async with self._lock:
-                    await self._catch_up()
-            except LogUnavailable:  # said in `log_error`; tried again
-                log.warning("the log cannot be read; serving revision %s", self.state.revision)
-
-    async def _reload(self) -> None:
-        source = str(self.file_status.path)
-        self._adapters.look.set()
-        try:
-            text = await asyncio.to_thread(self._read_file)
-            await self.apply_text(text, source=source, command=Command("file"))
-        except TableRejected as error:
-            log.error("routes.yaml was not accepted, the last good table stays:\n%s", error)
-        except GatewayError as error:
-            log.error("routes.yaml could not be applied: %s", error)
-        except Exception as error:  # the watch must outlive whatever a file can hold
-            log.exception("routes.yaml could not be applied")
-            self._file_read(False, (Problem(f"could not be applied: {error!r}", "", source),))
-
-    def _read_file(self) -> str:
-        path = self.file_status.path
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            problem = Problem(f"cannot be read: {error}", "", str(path))
-            self._file_read(False, (problem,))
-            raise TableRejected([problem]) from None
-
-    def _file_read(self, ok: bool, problems: tuple[Problem, ...]) -> None:
-        revision = self.state.revision if ok else self.file_status.applied_revision
-        self.file_status = FileStatus(self.file_status.path, ok, problems, self._clock(), revision)
-
-    def _named_by_routes(self) -> dict[AdapterRef, Target]:
-        routes = self.state.routes.values()
-        targets = [target for route in routes for target in (route.target, route.fallback)]
-        return {target.ref: target for target in targets if target.ref is not None}
-
-    def _validated(
-        self, text: str, source: str, digest: str, kept: Mapping[AdapterRef, Target]
-    ) -> TableApplied:
-        self._adapters.read()
-        file = parse(text, source)
-        routes = validate(file, self._registry, self.adapter_state, self._engine, kept)
-        return TableApplied(routes, source, digest)
-
-    def _preview(self, change: Change) -> RoutingTable:
-        event = Event(self.state.revision + 1, change, "", "", 0.0)
-        return effective(fold(self.state, event), self._adapters.published)
-
-    async def _make_resident(self, digests: set[str]) -> None:
-        self._coming = digests
-        self._engine.set_pinned(named(self.table) | digests)
-        for digest in sorted(digests):
-            await self._adapters.load(digest)
+        self.fleet.changed()

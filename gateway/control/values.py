@@ -31,11 +31,17 @@ class DecisionChange:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """An accepted command (`event` None for a dry run or where nothing was to change)."""
+    """An accepted command (`event` None for a dry run or where nothing was to change).
+
+    `owed`: this replica alone obeys, and the log gets it when it is back; `kept`: it is on this
+    disk until then, so that a restart does not forget it.
+    """
 
     event: Event | None
     revision: int
     changes: tuple[DecisionChange, ...]
+    owed: bool = False
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

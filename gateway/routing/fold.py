@@ -15,6 +15,7 @@ from gateway.routing.events import (
     AdapterApproved,
     AdapterRegistered,
     AdapterRevoked,
+    Draft,
     Event,
     KeyCreated,
     KeyRevoked,
@@ -97,6 +98,17 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
                 return state
             revoked = replace(known, revoked=_mark(event))
             return replace(state, keys={**state.keys, key_id: revoked})
+
+
+def with_hand_of(state: RoutingState, draft: Draft) -> RoutingState:
+    """The state with a disable laid over it that the log has not got yet. The revision stays."""
+    if not isinstance(draft.change, RouteDisabled):
+        raise ValueError(f"{draft.change.kind} cannot be laid over the log")
+    workflow = draft.change.workflow
+    if _hand(state, workflow).disabled is not None:
+        return state
+    hand = Disabled(state.revision, draft.actor, draft.reason, draft.at)
+    return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))
 
 
 def fold_all(events: Iterable[Event], state: RoutingState | None = None) -> RoutingState:
