@@ -102,6 +102,22 @@ class _Live(Collector):
                 "When routes.yaml was last read.",
                 self._plane.file_status.loaded_at,
             ),
+            "gateway_log_stale_seconds": (
+                "How long the revision log has not been heard of; 0 while it is there.",
+                self._plane.stale_seconds,
+            ),
+            "gateway_log_orders_owed": (
+                "Orders that this replica obeys and the log has not got yet.",
+                len(self._plane.owed),
+            ),
+            "gateway_routes_pending": (
+                "Workflows whose new route waits for its adapter here.",
+                len(self._plane.pending),
+            ),
+            "gateway_log_copy_behind": (
+                "Whether this replica's copy of the log could not be written.",
+                int(self._plane.copy_error is not None),
+            ),
             "gateway_log_reachable": (
                 "Whether the revision log could be read last time.",
                 int(self._plane.log_error is None),

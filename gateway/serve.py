@@ -19,7 +19,9 @@ from gateway.api.inflight import InFlight
 from gateway.api.operators import check_admin_address, is_loopback
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
-from gateway.log.sqlite import FILE_NAME, SqliteLog
+from gateway.log.location import RedisLocation
+from gateway.log.opening import open_log
+from gateway.log.redis_register import RedisRegister
 from gateway.metrics import Metrics
 from gateway.model.source import resolve_model
 from gateway.registry.store import Registry
@@ -38,12 +40,16 @@ class Gateway:
         )
         self.registry = Registry(settings.registry)
         self.plane = ControlPlane(
-            SqliteLog(settings.state / FILE_NAME),
+            open_log(settings.state),
             self.registry,
             self.engine,
             settings.routes,
             replica=settings.replica_name,
             two_person=settings.two_person,
+            local=settings.copy_folder,
+            register=(
+                RedisRegister(settings.state) if isinstance(settings.state, RedisLocation) else None
+            ),
         )
         self.keys = LiveKeys(self.plane)
         self.admin_app: FastAPI | None = None  # from `start` on
@@ -57,7 +63,7 @@ class Gateway:
         await asyncio.to_thread(self.engine.start)
         try:
             await self.plane.start()
-            check_admin_address(settings.admin_host, self.keys.ring, settings.state)
+            check_admin_address(settings.admin_host, self.keys.ring, str(settings.state))
         except BaseException:
             await self.plane.close()
             await self.engine.close()
@@ -83,6 +89,10 @@ class Gateway:
         self.ports = (
             await self._serve(inference, settings.host, settings.port),
             await self._serve(admin, settings.admin_host, settings.admin_port),
+        )
+        self.plane.announce(
+            f"http://{settings.host}:{self.ports[0]}",
+            f"http://{settings.admin_host}:{self.ports[1]}",
         )
 
     async def stop(self) -> None:

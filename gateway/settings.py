@@ -8,14 +8,36 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
 from gateway.errors import BadInput
+from gateway.log.location import FolderLocation, RedisLocation, parse_location
 
 PREFIX = "GATEWAY_"
+
+
+def _location(given: Any) -> Any:
+    return parse_location(str(given)) if isinstance(given, str | Path) else given
+
+
+# Printed without its password.
+State = Annotated[
+    FolderLocation | RedisLocation,
+    BeforeValidator(_location),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class Settings(BaseModel):
@@ -29,7 +51,14 @@ class Settings(BaseModel):
     admin_host: str = Field(default="127.0.0.1", description="address of the admin API")
     admin_port: int = Field(default=8001, ge=0, le=65535, description="its port; 0: a free one")
     routes: Path = Field(default=Path("routes.yaml"), description="the routing table's file")
-    state: Path = Field(default=Path("var"), description="folder of the revision log")
+    state: State = Field(
+        default=FolderLocation(Path("var")),
+        description="where the revision log lives: a folder, or the address of a Redis",
+    )
+    local_state: Path = Field(
+        default=Path("var"),
+        description="folder of this replica's copy of a log that lives in a Redis",
+    )
     replica: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._:-]{0,128}$",
@@ -60,8 +89,15 @@ class Settings(BaseModel):
 
     @property
     def replica_name(self) -> str:
-        """What events and status call this gateway."""
-        return self.replica or f"{socket.gethostname()}:{self.port}"
+        """What events and status call this gateway; of a free port only while it runs."""
+        return self.replica or f"{socket.gethostname()}:{self.port or os.getpid()}"
+
+    @property
+    def copy_folder(self) -> Path | None:
+        """Where this replica keeps its copy of the log; None for a log on this disk."""
+        if isinstance(self.state, FolderLocation):
+            return None
+        return self.local_state / "replicas" / self.replica_name
 
     @property
     def engine(self) -> EngineOptions:

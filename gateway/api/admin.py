@@ -17,13 +17,14 @@ from gateway.api.key_admin import key_routes
 from gateway.api.operators import AdminGate, Approving, Operating
 from gateway.api.orders import (
     AddOrder,
-    DisableOrder,
     Order,
     ReasonedOrder,
     RollbackOrder,
+    SwitchOffOrder,
     TableOrder,
 )
 from gateway.control.plane import ControlPlane
+from gateway.control.values import Committed
 from gateway.engine.base import Engine
 from gateway.registry.store import Registry
 from gateway.routing.events import API_SOURCE, Event
@@ -45,6 +46,11 @@ def create_admin_app(
     app.add_middleware(BodyLimit, limit=body_limit_bytes)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     app.include_router(key_routes(plane))
+
+    async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
+        return answers.Outcome.of(
+            done, await plane.fleet.acknowledged(done.revision, workflow, order.wait_s)
+        )
 
     @app.get("/admin/v1/routes")
     async def routes() -> answers.Routes:
@@ -77,7 +83,7 @@ def create_admin_app(
         after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
     ) -> answers.Records:
         """The log's records as they are stored, oldest first, with the chain's hashes."""
-        return answers.Records(records=await plane.records(after=after, limit=limit))
+        return answers.Records(records=list(await plane.records(after=after, limit=limit)))
 
     @app.get("/admin/v1/diff")
     async def diff(a: int, b: int | None = None) -> answers.Difference:
@@ -99,29 +105,30 @@ def create_admin_app(
         )
 
     @app.post("/admin/v1/workflows/{workflow}/disable")
-    async def disable(workflow: str, order: DisableOrder, who: Operating) -> answers.Outcome:
+    async def disable(workflow: str, order: SwitchOffOrder, who: Operating) -> answers.Outcome:
         """Send a workflow to its fallback until it is enabled again."""
-        done = await plane.disable(workflow, who.command(order), in_flight=order.in_flight)
-        return answers.Outcome.of(done)
+        done = await plane.disable(
+            workflow, who.command(order), in_flight=order.in_flight, local=order.local
+        )
+        return await outcome(done, order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/enable")
     async def enable(workflow: str, order: Order, who: Operating) -> answers.Outcome:
         """Lift a disable."""
-        return answers.Outcome.of(await plane.enable(workflow, who.command(order)))
+        return await outcome(await plane.enable(workflow, who.command(order)), order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/resume")
     async def resume(workflow: str, order: Order, who: Operating) -> answers.Outcome:
         """Lift a rollback's pin: the file rules again."""
-        return answers.Outcome.of(await plane.resume(workflow, who.command(order)))
+        return await outcome(await plane.resume(workflow, who.command(order)), order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/rollback")
     async def rollback(workflow: str, order: RollbackOrder, who: Operating) -> answers.Outcome:
         """Pin a workflow to its route at revision `to` (default: the last other route)."""
-        return answers.Outcome.of(
-            await plane.rollback(
-                workflow, who.command(order), to_revision=order.to, in_flight=order.in_flight
-            )
+        done = await plane.rollback(
+            workflow, who.command(order), to_revision=order.to, in_flight=order.in_flight
         )
+        return await outcome(done, order, workflow)
 
     @app.get("/admin/v1/adapters")
     async def adapters() -> answers.Adapters:
@@ -166,7 +173,7 @@ def create_admin_app(
 
     @app.get("/admin/v1/status")
     async def status() -> answers.Status:
-        """Engine, log, file, and adapters that cannot be served."""
+        """Engine, log, file, the fleet, and adapters that cannot be served."""
         file = plane.file_status
         return answers.Status(
             version=__version__,
@@ -181,7 +188,15 @@ def create_admin_app(
                 in_force=plane.state.table_digest == plane.state.file_digest,
             ),
             unavailable_adapters={str(t): why for t, why in plane.unavailable.items()},
-            log=answers.ShownLog(ok=plane.log_error is None, error=plane.log_error),
+            log=answers.ShownLog(
+                ok=plane.log_error is None,
+                error=plane.log_error,
+                stale_seconds=round(plane.stale_seconds, 3),
+                copy_error=plane.copy_error,
+                owed=len(plane.owed),
+            ),
+            ready=plane.not_ready or "ok",
+            replicas=[answers.ShownReplica.of(seen) for seen in await plane.fleet.known()],
             adapters_not_servable=await asyncio.to_thread(_not_servable, plane, registry),
         )
 

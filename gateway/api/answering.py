@@ -11,7 +11,7 @@ from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
-from gateway.errors import AdapterRejected, EngineFault, GatewayError, NotFound
+from gateway.errors import AdapterRejected, EngineFault, GatewayError, LogUnavailable, NotFound
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
@@ -36,6 +36,8 @@ class Services:
         """
         table = self.plane.table
         decision = table.resolve(workflow)
+        if decision is None and self.plane.not_ready is not None:
+            raise LogUnavailable(self.plane.not_ready)
         if decision is None or not caller.may_use(workflow):
             near = nearest(workflow, [name for name in table.decisions if caller.may_use(name)])
             hint = f"; did you mean {near!r}?" if near else ""

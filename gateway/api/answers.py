@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.values import Grant, KeyRecord, Mark
+from gateway.control.fleet import Acknowledgement, Answer, Seen
 from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.engine.base import EngineInfo, EngineStats
@@ -74,16 +76,46 @@ class ShownChange(Shown):
     after: ShownDecision | None
 
 
+class ShownAcknowledgement(Shown):
+    """How far one replica is with a revision."""
+
+    replica: str
+    answer: Answer = Field(
+        description="obeyed; pending: it waits for the adapter; silent: live, and has not "
+        "answered; lost: not heard of for seconds, and what it serves is not known"
+    )
+    revision: int = Field(description="what it serves, as far as it has said")
+    seen_s: float = Field(description="seconds since it was last heard of")
+    note: str
+
+    @classmethod
+    def of(cls, one: Acknowledgement) -> ShownAcknowledgement:
+        return cls(**asdict(one))
+
+
 class Outcome(Shown):
     """What a command changed. `event` is null where there was nothing to change."""
 
     revision: int
     event: ShownEvent | None
     changes: list[ShownChange]
+    replicas: list[ShownAcknowledgement] = Field(
+        default=[], description="for commands on a workflow: which replicas obey"
+    )
+    owed: bool = Field(
+        default=False,
+        description="the log is away: this replica alone obeys, the log gets it later",
+    )
+    kept: bool = Field(default=True, description="a restart does not forget it")
 
     @classmethod
-    def of(cls, done: Committed) -> Outcome:
-        return cls(**outcome_fields(done))
+    def of(cls, done: Committed, replicas: Sequence[Acknowledgement] = ()) -> Outcome:
+        return cls(
+            **outcome_fields(done),
+            replicas=[ShownAcknowledgement.of(one) for one in replicas],
+            owed=done.owed,
+            kept=done.kept,
+        )
 
 
 def outcome_fields(done: Committed) -> dict[str, Any]:
@@ -271,6 +303,36 @@ class ShownLog(Shown):
 
     ok: bool
     error: str | None
+    stale_seconds: float = Field(description="how long it has not been heard of; 0 while it is ok")
+    copy_error: str | None = Field(description="why this replica's copy of the log is behind")
+    owed: int = Field(description="orders that this replica obeys and the log has not got yet")
+
+
+class ShownWait(Shown):
+    """A workflow whose new route waits for its adapter on a replica."""
+
+    target: str
+    since: int = Field(description="the revision that asked for it")
+    error: str | None = Field(description="why the adapter cannot be held; null while it loads")
+
+
+class ShownReplica(Shown):
+    """One gateway that shares the log, as it last said of itself."""
+
+    replica: str
+    live: bool
+    seen_s: float = Field(description="seconds since it was last heard of")
+    revision: int
+    inference: str
+    admin: str
+    started: float = Field(description="seconds since the epoch, by its own clock")
+    pending: dict[str, ShownWait] = Field(description="by workflow")
+
+    @classmethod
+    def of(cls, seen: Seen) -> ShownReplica:
+        pending = {name: ShownWait(**asdict(w)) for name, w in seen.beat.pending.items()}
+        fields = {**asdict(seen.beat), "pending": pending}
+        return cls(live=seen.live, seen_s=round(seen.age_s, 3), **fields)
 
 
 class NotServable(Shown):
@@ -294,6 +356,10 @@ class Status(Shown):
         "their fallbacks answer"
     )
     log: ShownLog
+    ready: str = Field(description="ok, or why requests for workflows are refused")
+    replicas: list[ShownReplica] = Field(
+        description="every gateway that shares the log, as last heard"
+    )
     adapters_not_servable: list[NotServable]
 
 

@@ -117,12 +117,15 @@ def create_inference_app(
     async def ready() -> JSONResponse:
         """Whether requests can be served (503 where not), with the revision, log and file."""
         plane = services.plane
-        healthy = engine.stats().healthy
+        healthy = engine.stats().healthy and plane.not_ready is None
         detail = {
             "ready": healthy,
-            "engine": "ok" if healthy else "failed",
+            "control": plane.not_ready or "ok",
+            "engine": "ok" if engine.stats().healthy else "failed",
             "revision": plane.table.revision,
             "log": plane.log_error or "ok",
+            "stale_seconds": round(plane.stale_seconds, 1),
+            "pending": {name: str(p.target) for name, p in plane.pending.items()} or "ok",
             "adapters": {str(t): why for t, why in plane.unavailable.items()} or "ok",
             "routes_file": "ok"
             if plane.file_status.ok

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -35,7 +34,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_admin_address(host: str, ring: KeyRing, state: Path) -> None:
+def check_admin_address(host: str, ring: KeyRing, state: str) -> None:
     """Raises BadInput where the admin API would listen beyond this machine and nobody could hold
     a key to it."""
     if is_loopback(host) or any(isinstance(h, Operator) for h in ring.holders.values()):

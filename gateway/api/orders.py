@@ -24,6 +24,13 @@ class Order(BaseModel):
     expected_revision: int | None = Field(
         default=None, ge=0, description="the revision it was decided on; refused if the log moved"
     )
+    wait_s: float = Field(
+        default=0,
+        ge=0,
+        le=30,
+        description="seconds to wait until every live replica has said that it obeys; the answer "
+        "names each",
+    )
 
 
 class ReasonedOrder(Order):
@@ -39,6 +46,15 @@ class DisableOrder(ReasonedOrder):
         default="finish",
         description="what becomes of running requests: they finish, or start again on the new "
         "target (a stream that has sent a token ends with an error event)",
+    )
+
+
+class SwitchOffOrder(DisableOrder):
+    """A disable, which a replica that has lost the log may obey alone."""
+
+    local: bool = Field(
+        default=False,
+        description="where the log is away: obey on this replica, and append when it is back",
     )
 
 

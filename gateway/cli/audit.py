@@ -183,7 +183,7 @@ def _event(record: Record) -> Event:
         ) from None
 
 
-def _reader(beside: bool, state: Path, url: str) -> Read:
+def _reader(beside: bool, state: str, url: str) -> Read:
     if beside:
         return lambda after: offline.records(state, after, _PAGE)
     client = AdminClient(url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -144,7 +143,7 @@ def revoke(
         print(f"written to the log in {state}: a running gateway obeys within a second")
 
 
-def _create_offline(name: str, grant: Grant, state: Path, reason: str) -> dict[str, Any]:
+def _create_offline(name: str, grant: Grant, state: str, reason: str) -> dict[str, Any]:
     key, secret = new_key(name, grant)
     event, before = offline.commit(
         state, lambda now, _: commands.create(now, key), getpass.getuser(), reason

@@ -121,8 +121,10 @@ class KnownAdapters:
         pause = _LOOK_S
         while True:
             if any(lost()):
+                # Not wait_for: it loses a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.look.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self.look.wait()
             else:
                 await self.look.wait()
             pause = _LOOK_S if self.look.is_set() else min(2 * pause, _LOOK_AT_MOST_S)

@@ -137,8 +137,10 @@ class Fleet:
             if self.on_beat is not None:
                 with contextlib.suppress(LogUnavailable):
                     await self.on_beat(await self.seen())
+            # Not wait_for: it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), BEAT_S)
+                async with asyncio.timeout(BEAT_S):
+                    await self._changed.wait()
 
     async def leave(self) -> None:
         """Say that this replica ends."""
@@ -151,10 +153,22 @@ class Fleet:
         self._last = found or ()
         return self._last
 
-    @property
-    def last_seen(self) -> Sequence[Seen]:
-        """What `seen` answered last, for when the store is away."""
-        return self._last
+    async def known(self) -> Sequence[Seen]:
+        """Every replica; as last heard of while the store is away."""
+        try:
+            return await self.seen()
+        except LogUnavailable:
+            return self._last
+
+    def alone(self, revision: int) -> list[Acknowledgement]:
+        """The answers to an order that only this replica was given: the log is away."""
+        mine = self._beat().replica
+        others = [s.beat for s in self._last if s.beat.replica != mine]
+        note = "was NOT told: the log is away"
+        return [
+            Acknowledgement(mine, Answer.OBEYED, revision, 0.0),
+            *(Acknowledgement(b.replica, Answer.LOST, b.revision, LIVE_S, note) for b in others),
+        ]
 
     async def acknowledged(
         self, revision: int, workflow: str | None, timeout_s: float

@@ -17,11 +17,12 @@ from typing import ParamSpec, TypeVar
 from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.live import LiveTable
 from gateway.control.owed import in_force, lost_hands
-from gateway.errors import LogUnavailable, RevisionConflict
+from gateway.errors import LogUnavailable, NotFound, RevisionConflict
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record, event_of, record_of
 from gateway.routing.events import Draft, Event, RouteDisabled
-from gateway.routing.fold import fold_all
+from gateway.routing.fold import Published, effective, fold, fold_all
+from gateway.routing.table import RoutingTable
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,19 @@ class History:
             await self.copy.written()
             records = await self.call(self.copy.records)
         return [event_of(record) for record in records]
+
+    async def table_at(
+        self, revision: int, published: Published
+    ) -> tuple[Event, RoutingTable, RoutingTable]:
+        """The event of `revision`, the table before it and after it. Raises NotFound."""
+        events = await self.events()
+        if not 1 <= revision <= len(events):
+            raise NotFound(
+                f"there is no revision {revision}; the newest is {len(events)}", param="revision"
+            )
+        before = fold_all(events[: revision - 1])
+        after = fold(before, events[revision - 1])
+        return events[revision - 1], effective(before, published), effective(after, published)
 
     async def append(self, draft: Draft) -> Event:
         """Append on what is folded here, and fold it. Raises RevisionConflict, LogUnavailable."""

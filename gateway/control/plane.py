@@ -17,7 +17,6 @@ from gateway.access import two_persons
 from gateway.control.adapters import KnownAdapters
 from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.fleet import (
-    Acknowledgement,
     AloneRegister,
     Beat,
     Fleet,
@@ -41,7 +40,7 @@ from gateway.control.values import (
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
-from gateway.errors import LogUnavailable, NotAllowed, NotFound, RevisionConflict
+from gateway.errors import LogUnavailable, NotAllowed, RevisionConflict
 from gateway.log.base import RevisionLog, conflict
 from gateway.log.record import Record
 from gateway.registry.store import Registry
@@ -57,7 +56,7 @@ from gateway.routing.events import (
     InFlight,
     RoutePinned,
 )
-from gateway.routing.fold import RoutingState, adapter_state, effective, fold, fold_all
+from gateway.routing.fold import RoutingState, adapter_state
 from gateway.routing.table import AdapterRef, RoutingTable, Target
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ class ControlPlane:
         self._coming_up: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._started = clock()
-        self.addresses = ("", "")  # of the inference and the admin API, for the other operators
+        self._addresses = ("", "")  # of the inference and the admin API
         self.not_ready: str | None = "the gateway is starting"
 
     # What requests and probes read.
@@ -178,7 +177,7 @@ class ControlPlane:
 
     @property
     def owed(self) -> Sequence[Draft]:
-        """The orders that this replica obeys and the log has not got yet."""
+        """The orders that are obeyed here and the log has not got yet."""
         return self._live.local
 
     # Its life.
@@ -248,6 +247,11 @@ class ControlPlane:
         await asyncio.to_thread(self._follower.join)
         self._pool.shutdown(wait=False)
 
+    def announce(self, inference: str, admin: str) -> None:
+        """Tell the others where this replica's APIs are."""
+        self._addresses = (inference, admin)
+        self.fleet.changed()
+
     def on_swap(self, callback: OnSwap) -> None:
         """Call `callback(old, new, event)` after every swap, on the event loop."""
         self._live.on_swap(callback)
@@ -302,7 +306,12 @@ class ControlPlane:
         return await self.amend(lambda state: commands.enable(state, workflow), command)
 
     async def resume(self, workflow: str, command: Command) -> Committed:
-        """Lift a rollback's pin."""
+        """Lift a rollback's pin. Waits for the engine only where the file's route has an adapter
+        that is not here yet."""
+        route = self.state.routes.get(workflow)
+        if route is not None:
+            targets = {route.target, route.fallback}
+            await self._adapters.try_all({t for t in targets if self._adapters.lost(t)})
         return await self.amend(lambda state: commands.resume(state, workflow), command)
 
     async def amend(
@@ -390,23 +399,9 @@ class ControlPlane:
     async def table_at(self, revision: int) -> tuple[Event, RoutingTable, RoutingTable]:
         """The event of `revision`, the table before it and the table after it.
 
-        Raises NotFound where there is no such revision.
+        Raises NotFound.
         """
-        events = await self._history.events()
-        if not 1 <= revision <= len(events):
-            raise NotFound(
-                f"there is no revision {revision}; the newest is {len(events)}", param="revision"
-            )
-        before = fold_all(events[: revision - 1])
-        after = fold(before, events[revision - 1])
-        find = self._adapters.published
-        return events[revision - 1], effective(before, find), effective(after, find)
-
-    async def acknowledged(
-        self, done: Committed, workflow: str | None, wait_s: float
-    ) -> list[Acknowledgement]:
-        """How far each replica is with what was done; waits up to `wait_s` for live ones."""
-        return await self.fleet.acknowledged(done.revision, workflow, wait_s)
+        return await self._history.table_at(revision, self._adapters.published)
 
     # Inside.
 
@@ -462,17 +457,13 @@ class ControlPlane:
                 return Committed(event, event.revision, changes_between(before, self.table))
 
     def _refuse_moved(self, expected: int | None) -> None:
-        actual = self.state.revision
-        if expected is not None and expected != actual:
-            raise conflict(expected, actual, self._live.moved_by)
-
-    async def _catch_up(self) -> None:
-        async with self._lock:
-            await self._history.catch_up()
+        if expected not in (None, self.state.revision):
+            raise conflict(expected or 0, self.state.revision, self._live.moved_by)
 
     async def _keep_up(self) -> None:
         """What the follower asks for at its start, and after every silence of the log."""
-        await self._catch_up()
+        async with self._lock:
+            await self._history.catch_up()
         if self._intake.postponed and (self._coming_up is None or self._coming_up.done()):
             self._coming_up = asyncio.create_task(self._come_up(), name="come-up")
 
@@ -494,7 +485,7 @@ class ControlPlane:
             name: Waits(str(p.target), p.since, self._adapters.fault(p.target))
             for name, p in self.pending.items()
         }
-        return Beat(self._replica, self.state.revision, *self.addresses, self._started, pending)
+        return Beat(self._replica, self.state.revision, *self._addresses, self._started, pending)
 
     def _derived(self) -> None:
         """After every change of the table: what it names stays loaded, and the others are told."""
