@@ -108,7 +108,7 @@ class LocalCopy:
     def _append(self, batch: Sequence[Record]) -> None:
         copy = self._opened()
         head = copy.head()
-        copy.restore([record for record in batch if record.revision > head])
+        copy.extend([record for record in batch if record.revision > head])
 
     def _opened(self) -> SqliteLog:
         if self._log is None:

@@ -19,7 +19,7 @@ from gateway.control.live import LiveTable
 from gateway.control.owed import in_force, lost_hands
 from gateway.errors import LogUnavailable, NotFound, RevisionConflict
 from gateway.log.base import RevisionLog
-from gateway.log.record import Record, event_of, record_of
+from gateway.log.record import Record, event_of, sealed
 from gateway.routing.events import Draft, Event, RouteDisabled
 from gateway.routing.fold import Published, effective, fold, fold_all
 from gateway.routing.table import RoutingTable
@@ -138,17 +138,17 @@ class History:
 
     async def append(self, draft: Draft) -> Event:
         """Append on what is folded here, and fold it. Raises RevisionConflict, LogUnavailable."""
-        expected, chain = self._live.state.revision, self._live.hash
+        record = sealed(draft, self._live.state.revision + 1, self._live.hash)
         try:
-            event = await self.call(self.log.append, draft, expected=expected, previous=chain)
+            await self.call(self.log.extend, [record])
         except LogUnavailable as error:
             self.lost(error)
             raise
         self._there()
-        self.take([record_of(event)])
+        self.take([record])
         if self.copy is not None:
             await self.copy.written()
-        return event
+        return event_of(record)
 
     def take(self, records: Sequence[Record]) -> None:
         """Fold records that are new here. Stops at one that belongs to another history; the next
@@ -224,7 +224,7 @@ class History:
         if common == len(theirs):
             log.error("the log lost revisions %s to %s: restoring", common + 1, len(mine))
             try:
-                await self.call(self.log.restore, mine[common:])
+                await self.call(self.log.extend, mine[common:])
             except RevisionConflict:
                 log.info("another replica came first")
             return

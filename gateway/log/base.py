@@ -17,17 +17,18 @@ class RevisionLog(Protocol):
     All methods raise `LogUnavailable` where the store cannot be reached or is damaged.
     """
 
-    def append(self, draft: Draft, *, expected: int, previous: str | None = None) -> Event:
+    def append(self, draft: Draft, *, expected: int) -> Event:
         """Append `draft` as revision `expected + 1` and return it once the store has it.
 
-        Raises RevisionConflict (naming who moved the log) where the head is not `expected`, or
-        its hash not `previous` where that is given; then nothing was written.
+        Raises RevisionConflict (naming who moved the log) where the head is not `expected`;
+        then nothing was written.
         """
         ...
 
-    def restore(self, records: Sequence[Record]) -> None:
-        """Append records as they stand, after the head that they are chained to: what a store
-        lost, from a copy. Raises RevisionConflict where the head is another one."""
+    def extend(self, records: Sequence[Record]) -> None:
+        """Append records as they stand, after the head that they are chained to: for a writer
+        that knows the history, and for what a store lost. Raises RevisionConflict as `append`
+        where the head is another one, also one with the same revision."""
         ...
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:

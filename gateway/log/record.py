@@ -92,19 +92,6 @@ def event_of(record: Record) -> Event:
     )
 
 
-def record_of(event: Event) -> Record:
-    """The record of an event that this process has just appended."""
-    return Record(
-        event.revision,
-        encode_change(event.change),
-        event.actor,
-        event.reason,
-        event.at,
-        event.origin,
-        event.hash,
-    )
-
-
 def to_line(record: Record) -> str:
     """The record as one line of JSON, for an archive or a file."""
     return json.dumps(asdict(record), ensure_ascii=False, allow_nan=False)

@@ -21,7 +21,7 @@ from gateway.routing.events import Draft, Event
 _TIMEOUT_S = 1.0
 _FIELDS = ("change", "actor", "reason", "at", "origin", "hash")
 _PAGE = 500  # records of one answer
-_RESTORE_BYTES = 1_000_000  # of one restoring call
+_EXTEND_BYTES = 1_000_000  # of one call
 
 # KEYS: stream. ARGV: head expected, its hash, then revision and six fields for each record.
 # Answers {1}, or {0, head, its hash, its actor} where the head is another one.
@@ -71,17 +71,17 @@ class RedisLog:
         self._location = location
         self._waiter: RedisConnection | None = None
 
-    def append(self, draft: Draft, *, expected: int, previous: str | None = None) -> Event:
+    def append(self, draft: Draft, *, expected: int) -> Event:
         """See `RevisionLog.append`."""
         found, chain, actor = self._head()
-        if found != expected or previous not in (None, chain):
+        if found != expected:
             raise conflict(expected, found, actor)
         record = sealed(draft, expected + 1, chain)
         self._append([record], expected, chain)
         return event_of(record)
 
-    def restore(self, records: Sequence[Record]) -> None:
-        """See `RevisionLog.restore`."""
+    def extend(self, records: Sequence[Record]) -> None:
+        """See `RevisionLog.extend`."""
         head, chain, actor = self._head()
         refuse_unchained(records, head, chain, actor)
         batch: list[Record] = []
@@ -89,7 +89,7 @@ class RedisLog:
         for record in records:
             batch.append(record)
             size += len(record.change)
-            if size > _RESTORE_BYTES:
+            if size > _EXTEND_BYTES:
                 self._append(batch, batch[0].revision - 1, chain)
                 chain, batch, size = record.hash, [], 0
         if batch:

@@ -74,17 +74,17 @@ class SqliteLog:
                     raise
                 time.sleep(0.01)
 
-    def append(self, draft: Draft, *, expected: int, previous: str | None = None) -> Event:
+    def append(self, draft: Draft, *, expected: int) -> Event:
         """See `RevisionLog.append`."""
         with self._appending() as (head, actor, chain):
-            if head != expected or previous not in (None, chain):
+            if head != expected:
                 raise conflict(expected, head, actor)
             record = sealed(draft, head + 1, chain)
             self._insert(record)
         return event_of(record)
 
-    def restore(self, records: Sequence[Record]) -> None:
-        """See `RevisionLog.restore`."""
+    def extend(self, records: Sequence[Record]) -> None:
+        """See `RevisionLog.extend`."""
         with self._appending() as (head, actor, chain):
             refuse_unchained(records, head, chain, actor)
             for record in records:

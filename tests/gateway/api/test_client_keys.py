@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import openai
 import pytest
@@ -64,7 +66,7 @@ async def test_the_first_client_key_shuts_the_door_and_its_revocation_does_not_o
 
 async def test_a_key_that_another_process_made_is_live_without_a_restart(world: World) -> None:
     key, text = new_key("app", ClientGrant())
-    log = SqliteLog(world.settings.state / FILE_NAME)
+    log = SqliteLog(Path(str(world.settings.state)) / FILE_NAME)
     log.append(
         Draft(commands.create(world.gateway.plane.state, key), "cli", "", 1.0), expected=log.head()
     )

@@ -188,7 +188,7 @@ async def test_admin_beyond_loopback_starts_with_an_operator_key_alone(
     with pytest.raises(BadInput, match="gateway keys create NAME --role approver --offline"):
         await gateway.start()
     key, secret = new_key("boss", OperatorGrant(Role.VIEWER))
-    offline.commit(settings.state, lambda now, _: commands.create(now, key), "root", "")
+    offline.commit(str(settings.state), lambda now, _: commands.create(now, key), "root", "")
     gateway = Gateway(settings)
     await gateway.start()
     world = World(gateway, settings, "", f"http://127.0.0.1:{gateway.ports[1]}")

@@ -230,12 +230,11 @@ async def test_command_without_a_revision_tries_again_when_the_log_moves(world: 
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-        def append(self, draft: Draft, *, expected: int, previous: str) -> Event:
+        def extend(self, records: Any) -> None:
             if not raced:  # another process comes first, between catching up and appending
-                raced.append(
-                    other.append(Draft(RouteDisabled("x"), "cli", "", 1.0), expected=expected)
-                )
-            return real.append(draft, expected=expected, previous=previous)
+                draft = Draft(RouteDisabled("x"), "cli", "", 1.0)
+                raced.append(other.append(draft, expected=records[0].revision - 1))
+            real.extend(records)
 
     plane._history.log = cast(Any, Racing())
     done = await plane.disable("w", ADA)
