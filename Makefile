@@ -1,4 +1,4 @@
-.PHONY: help setup run test lint bench-engine format data clean
+.PHONY: help setup run test lint bench-engine format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -24,6 +24,9 @@ format: setup  ## format the code
 
 bench-engine: setup  ## engine throughput against transformers and peft (about 5 minutes)
 	.venv/bin/python -m benchmarks.engine
+
+docs: setup  ## make the reference and the tables of figures from the code and the results
+	.venv/bin/python -m scripts.docs
 
 data: setup  ## build the recipes' data again (needs Debian's package index)
 	.venv/bin/python recipes/build_data.py

@@ -83,6 +83,40 @@ class QueueFull(GatewayError):
         self.retry_after_s = retry_after_s
 
 
+class NoValidKey(GatewayError):
+    """A request without a key, or with one that is unknown or revoked."""
+
+    code = "invalid_api_key"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class KeyNotAllowed(GatewayError):
+    """A request whose key does not allow it. `code` says what is missing."""
+
+    code = "key_not_allowed"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class RateLimited(GatewayError):
+    """A key is at one of its limits. `limit` names it, `allowed` is its value."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str, allowed: int, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+        self.retry_after_s = retry_after_s
+
+
 class EngineFault(GatewayError):
     """The engine failed while serving; the cause is in the log, never in the client's answer."""
 

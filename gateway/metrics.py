@@ -55,6 +55,12 @@ class Metrics:
         self.tokens_out = Counter(
             "gateway_generated_tokens", "Tokens generated.", ["workflow"], registry=self.registry
         )
+        self.refused = Counter(
+            "gateway_requests_refused",
+            "Requests that no key let in, by the error's code.",
+            ["code"],
+            registry=self.registry,
+        )
         self.revision = Gauge(
             "gateway_table_revision", "The live table's revision.", registry=self.registry
         )
@@ -83,6 +89,10 @@ class _Live(Collector):
                 "Adapters in device slots.",
                 len(stats.resident_adapters),
             ),
+            "gateway_adapters_unavailable": (
+                "Adapters that routes name and this process cannot have.",
+                len(self._plane.unavailable),
+            ),
             "gateway_engine_healthy": ("Whether the engine runs.", int(stats.healthy)),
             "gateway_routes_reload_ok": (
                 "Whether the last reading of routes.yaml was accepted.",
@@ -91,6 +101,22 @@ class _Live(Collector):
             "gateway_routes_reload_timestamp_seconds": (
                 "When routes.yaml was last read.",
                 self._plane.file_status.loaded_at,
+            ),
+            "gateway_log_stale_seconds": (
+                "How long the revision log has not been heard of; 0 while it is there.",
+                self._plane.stale_seconds,
+            ),
+            "gateway_log_orders_owed": (
+                "Orders that this replica obeys and the log has not got yet.",
+                len(self._plane.owed),
+            ),
+            "gateway_routes_pending": (
+                "Workflows whose new route waits for its adapter here.",
+                len(self._plane.pending),
+            ),
+            "gateway_log_copy_behind": (
+                "Whether this replica's copy of the log could not be written.",
+                int(self._plane.copy_error is not None),
             ),
             "gateway_log_reachable": (
                 "Whether the revision log could be read last time.",
@@ -113,6 +139,13 @@ class _Live(Collector):
         disabled = GaugeMetricFamily(
             "gateway_route_disabled", "Whether the route is disabled.", labels=["workflow"]
         )
+        fallback = GaugeMetricFamily(
+            "gateway_route_fallback",
+            "Whether the fallback answers because the route's adapter is revoked or unavailable.",
+            labels=["workflow"],
+        )
         for name, decision in self._plane.table.decisions.items():
             disabled.add_metric([name], int(decision.reason is Reason.DISABLED))
+            fallback.add_metric([name], int(decision.reason is Reason.FALLBACK))
         yield disabled
+        yield fallback

@@ -13,11 +13,15 @@ from fastapi import FastAPI
 from gateway import logs
 from gateway.api.admin import create_admin_app
 from gateway.api.answering import Services
+from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
+from gateway.api.operators import check_admin_address, is_loopback
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
-from gateway.log.sqlite import FILE_NAME, SqliteLog
+from gateway.log.location import RedisLocation
+from gateway.log.opening import open_log
+from gateway.log.redis_register import RedisRegister
 from gateway.metrics import Metrics
 from gateway.model.source import resolve_model
 from gateway.registry.store import Registry
@@ -36,12 +40,19 @@ class Gateway:
         )
         self.registry = Registry(settings.registry)
         self.plane = ControlPlane(
-            SqliteLog(settings.state / FILE_NAME),
+            open_log(settings.state),
             self.registry,
             self.engine,
             settings.routes,
             replica=settings.replica_name,
+            two_person=settings.two_person,
+            local=settings.copy_folder,
+            register=(
+                RedisRegister(settings.state) if isinstance(settings.state, RedisLocation) else None
+            ),
         )
+        self.keys = LiveKeys(self.plane)
+        self.admin_app: FastAPI | None = None  # from `start` on
         self._servers: list[uvicorn.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.ports: tuple[int, int] = (0, 0)
@@ -52,18 +63,36 @@ class Gateway:
         await asyncio.to_thread(self.engine.start)
         try:
             await self.plane.start()
+            check_admin_address(settings.admin_host, self.keys.ring, str(settings.state))
         except BaseException:
+            await self.plane.close()
             await self.engine.close()
             raise
         metrics, in_flight = Metrics(), InFlight()
         metrics.watch(self.plane, self.engine)
         self.plane.on_swap(in_flight.on_swap)
         services = Services(self.plane, self.engine, metrics, in_flight)
-        inference = create_inference_app(services, body_limit_bytes=settings.body_limit_bytes)
-        admin = create_admin_app(self.plane, self.registry, self.engine)
+        inference = create_inference_app(
+            services,
+            self.keys,
+            body_limit_bytes=settings.body_limit_bytes,
+            require_keys=settings.require_keys,
+        )
+        self.admin_app = admin = create_admin_app(
+            self.plane,
+            self.registry,
+            self.engine,
+            self.keys,
+            body_limit_bytes=settings.body_limit_bytes,
+            require_keys=not is_loopback(settings.admin_host),
+        )
         self.ports = (
             await self._serve(inference, settings.host, settings.port),
             await self._serve(admin, settings.admin_host, settings.admin_port),
+        )
+        self.plane.announce(
+            f"http://{settings.host}:{self.ports[0]}",
+            f"http://{settings.admin_host}:{self.ports[1]}",
         )
 
     async def stop(self) -> None:
@@ -109,15 +138,16 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises GatewayError for what stops a start."""
     logs.configure(settings.log_level)
     gateway = await asyncio.to_thread(Gateway, settings)
+    # Before anybody is told that it serves: a stop may follow on the word.
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     await gateway.start()
     inference, admin = gateway.ports
     _say(f"serving {gateway.engine.info.model} on {gateway.engine.info.device}: ")
     _say(f"  inference http://{settings.host}:{inference}/v1")
     _say(f"  admin     http://{settings.admin_host}:{admin}/admin/v1")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     await stop.wait()
     _say("stopping: running requests may finish")
     await gateway.stop()

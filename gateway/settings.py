@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
 from gateway.errors import BadInput
+from gateway.log.location import FolderLocation, RedisLocation, parse_location
 
-_PREFIX = "GATEWAY_"
+PREFIX = "GATEWAY_"
+
+
+def _location(given: Any) -> Any:
+    return parse_location(str(given)) if isinstance(given, str | Path) else given
+
+
+# Printed without its password.
+State = Annotated[
+    FolderLocation | RedisLocation,
+    BeforeValidator(_location),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
 
 
 class Settings(BaseModel):
@@ -28,7 +51,14 @@ class Settings(BaseModel):
     admin_host: str = Field(default="127.0.0.1", description="address of the admin API")
     admin_port: int = Field(default=8001, ge=0, le=65535, description="its port; 0: a free one")
     routes: Path = Field(default=Path("routes.yaml"), description="the routing table's file")
-    state: Path = Field(default=Path("var"), description="folder of the revision log")
+    state: State = Field(
+        default=FolderLocation(Path("var")),
+        description="where the revision log lives: a folder, or the address of a Redis",
+    )
+    local_state: Path = Field(
+        default=Path("var"),
+        description="folder of this replica's copy of a log that lives in a Redis",
+    )
     replica: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._:-]{0,128}$",
@@ -47,14 +77,27 @@ class Settings(BaseModel):
     threads: int = Field(default=0, ge=0, description="torch threads on CPU; 0 is torch's choice")
     grace_s: float = Field(default=20, ge=0, description="seconds running requests get at a stop")
     body_limit_bytes: int = Field(default=4_000_000, ge=1024, description="largest request body")
+    require_keys: bool = Field(
+        default=False, description="inference needs a key also before the first one is made"
+    )
+    two_person: bool = Field(
+        default=False, description="no key approves an adapter that it registered"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
 
     @property
     def replica_name(self) -> str:
-        """What events and status call this gateway."""
-        return self.replica or f"{socket.gethostname()}:{self.port}"
+        """What events and status call this gateway; of a free port only while it runs."""
+        return self.replica or f"{socket.gethostname()}:{self.port or os.getpid()}"
+
+    @property
+    def copy_folder(self) -> Path | None:
+        """Where this replica keeps its copy of the log; None for a log on this disk."""
+        if isinstance(self.state, FolderLocation):
+            return None
+        return self.local_state / "replicas" / self.replica_name
 
     @property
     def engine(self) -> EngineOptions:
@@ -81,21 +124,29 @@ def read_settings(
     """The settings in force. `flags` that are None are not given. Raises BadInput naming the
     setting and where it came from."""
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     path = file or Path("gateway.toml")
     if file is not None or path.is_file():
         try:
             values |= tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # no TOML, or no UTF-8
             raise BadInput(f"{path} cannot be read: {error}", param="config") from None
+        origins |= dict.fromkeys(values, str(path))
     for name in Settings.model_fields:
-        if (text := environment.get(_PREFIX + name.upper())) is not None:
-            values[name] = text
-    values |= {name: value for name, value in flags.items() if value is not None}
+        if (text := environment.get(PREFIX + name.upper())) is not None:
+            values[name], origins[name] = text, PREFIX + name.upper()
+    for name, value in flags.items():
+        if value is not None:
+            values[name], origins[name] = value, f"--{name.replace('_', '-')}"
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        origin = origins.get(str(first["loc"][0]) if first["loc"] else "", "")
+        known = difflib.get_close_matches(field, Settings.model_fields, n=1)
+        hint = f"; did you mean {known[0]}?" if first["type"] == "extra_forbidden" and known else ""
         raise BadInput(
-            f"setting {field} = {first['input']!r}: {first['msg']}", param=field
+            f"setting {field} = {first['input']!r} (from {origin}): {first['msg']}{hint}",
+            param=field,
         ) from None

@@ -14,6 +14,7 @@ from typing import Literal
 from gateway.errors import BadInput
 
 ANY_WORKFLOW = "*"
+KEY_ACTOR = "key:"  # before a key's name, in the events that it causes
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _PATTERN = re.compile(r"[a-z0-9._*-]{1,64}")
 
@@ -77,12 +78,9 @@ class Key:
         return f"{KEY_ACTOR}{self.name}"
 
 
-KEY_ACTOR = "key:"
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Who made or revoked a key, why and when."""
+    """Who did a thing, why and when: made or revoked a key, registered an adapter."""
 
     revision: int
     actor: str

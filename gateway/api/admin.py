@@ -3,152 +3,144 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import StreamingResponse
 
 from gateway import __version__
-from gateway.api import errors
-from gateway.control.plane import Command, Committed, ControlPlane, DecisionChange
+from gateway.api import answers, errors
+from gateway.api.callers import LiveKeys
+from gateway.api.gates import BodyLimit
+from gateway.api.key_admin import key_routes
+from gateway.api.operators import AdminGate, Approving, Operating
+from gateway.api.orders import (
+    AddOrder,
+    Order,
+    ReasonedOrder,
+    RollbackOrder,
+    SwitchOffOrder,
+    TableOrder,
+)
+from gateway.control.plane import ControlPlane
+from gateway.control.values import Committed
 from gateway.engine.base import Engine
 from gateway.registry.store import Registry
-from gateway.registry.values import AdapterArtifact
 from gateway.routing.events import API_SOURCE, Event
-from gateway.routing.table import AdapterRef, Decision
-
-_LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
+from gateway.routing.table import AdapterRef
 
 
-class Order(BaseModel):
-    """The body of a command."""
-
-    model_config = ConfigDict(extra="forbid")
-    actor: str = Field(default="operator", min_length=1, max_length=128)
-    reason: str = Field(default="", max_length=2000)
-    expected_revision: int | None = Field(default=None, ge=0)
-
-    def command(self, request: Request) -> Command:
-        """The order as a command that remembers which address gave it."""
-        address = request.client.host if request.client else ""
-        return Command(self.actor, self.reason, self.expected_revision, address)
-
-
-class ReasonedOrder(Order):
-    reason: str = Field(min_length=1, max_length=2000)
-
-
-class DisableOrder(ReasonedOrder):
-    in_flight: Literal["finish", "restart"] = "finish"
-
-
-class RollbackOrder(DisableOrder):
-    to: int | None = Field(default=None, ge=1)
-
-
-class TableOrder(Order):
-    text: str
-
-
-class AddOrder(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    folder: Path
-    ref: str
-    workflow: str = ""
-    description: str = ""
-
-
-def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) -> FastAPI:
-    """The app of port 8001."""
+def create_admin_app(
+    plane: ControlPlane,
+    registry: Registry,
+    engine: Engine,
+    keys: LiveKeys,
+    *,
+    body_limit_bytes: int,
+    require_keys: bool = False,
+) -> FastAPI:
+    """The app of port 8001. `require_keys`: also before the first operator key was made."""
     app = FastAPI(title="Model-routing gateway: admin", openapi_url="/admin/v1/openapi.json")
     errors.install(app)
+    app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    app.add_middleware(AdminGate, keys=keys, required=require_keys)
+    app.include_router(key_routes(plane))
 
-    @app.middleware("http")
-    async def same_site(request: Request, call_next: Any) -> Response:
-        # A page in the operator's browser can reach loopback: it must not be able to give orders.
-        host = (request.headers.get("host") or "").rsplit(":", 1)[0]
-        bound = (request.scope.get("server") or ("",))[0]
-        origin = request.headers.get("origin")
-        if host not in _LOOPBACK | {bound} or (
-            origin is not None and origin.split("://")[-1] != request.headers.get("host")
-        ):
-            body = {"message": "this host or origin is not served", "type": "invalid_request_error"}
-            return JSONResponse({"error": {**body, "param": None, "code": "foreign_origin"}}, 403)
-        response: Response = await call_next(request)
-        return response
+    async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
+        return answers.Outcome.of(
+            done, await plane.fleet.acknowledged(done.revision, workflow, order.wait_s)
+        )
 
     @app.get("/admin/v1/routes")
-    async def routes() -> dict[str, Any]:
-        table = plane.table
-        workflows = {name: _route_status(plane, d) for name, d in table.decisions.items()}
-        return {"revision": table.revision, "workflows": workflows}
+    async def routes() -> answers.Routes:
+        """Every workflow of the live table: target, reason, override, and what the file says."""
+        return answers.Routes.of(plane)
 
     @app.get("/admin/v1/revisions")
     async def revisions(
         before: int | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
-    ) -> dict[str, Any]:
+    ) -> answers.Revisions:
+        """The revisions, newest first; `before` and `limit` page through them."""
         events = await plane.history(before=before, limit=limit)
-        return {"revision": plane.table.revision, "revisions": [event_json(e) for e in events]}
+        return answers.Revisions(
+            revision=plane.table.revision,
+            revisions=[answers.ShownEvent.of(event) for event in events],
+        )
 
     @app.get("/admin/v1/revisions/{number}")
-    async def revision(number: int) -> dict[str, Any]:
+    async def revision(number: int) -> answers.Revision:
+        """One revision: its event, the table after it, and what it changed."""
         event, before, after = await plane.table_at(number)
-        return {
-            "event": event_json(event),
-            "table": {name: _decision(d) for name, d in after.decisions.items()},
-            "changes": _differences(before.decisions, after.decisions),
-        }
+        return answers.Revision(
+            event=answers.ShownEvent.of(event),
+            table={name: answers.ShownDecision.of(d) for name, d in after.decisions.items()},
+            changes=answers.differences(before.decisions, after.decisions),
+        )
+
+    @app.get("/admin/v1/audit")
+    async def audit(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+    ) -> answers.Records:
+        """The log's records as they are stored, oldest first, with the chain's hashes."""
+        return answers.Records(records=list(await plane.records(after=after, limit=limit)))
 
     @app.get("/admin/v1/diff")
-    async def diff(a: int, b: int | None = None) -> dict[str, Any]:
+    async def diff(a: int, b: int | None = None) -> answers.Difference:
+        """What differs between revision `a` and revision `b` (default: the live table)."""
         _, _, first = await plane.table_at(a)
         second = plane.table if b is None else (await plane.table_at(b))[2]
-        changes = _differences(first.decisions, second.decisions)
-        return {"from": a, "to": second.revision, "changes": changes}
+        changes = answers.differences(first.decisions, second.decisions)
+        return answers.Difference(from_=a, to=second.revision, changes=changes)
 
     @app.put("/admin/v1/table")
     async def put_table(
-        order: TableOrder, request: Request, dry_run: bool = False
-    ) -> dict[str, Any]:
-        return committed_json(
+        order: TableOrder, who: Approving, dry_run: bool = False
+    ) -> answers.Outcome:
+        """Apply a routing table whole, or with `dry_run` say what it would change."""
+        return answers.Outcome.of(
             await plane.apply_text(
-                order.text, source=API_SOURCE, command=order.command(request), dry_run=dry_run
+                order.text, source=API_SOURCE, command=who.command(order), dry_run=dry_run
             )
         )
 
     @app.post("/admin/v1/workflows/{workflow}/disable")
-    async def disable(workflow: str, order: DisableOrder, request: Request) -> dict[str, Any]:
-        done = await plane.disable(workflow, order.command(request), in_flight=order.in_flight)
-        return committed_json(done)
+    async def disable(workflow: str, order: SwitchOffOrder, who: Operating) -> answers.Outcome:
+        """Send a workflow to its fallback until it is enabled again."""
+        done = await plane.disable(
+            workflow, who.command(order), in_flight=order.in_flight, local=order.local
+        )
+        return await outcome(done, order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/enable")
-    async def enable(workflow: str, order: Order, request: Request) -> dict[str, Any]:
-        return committed_json(await plane.enable(workflow, order.command(request)))
+    async def enable(workflow: str, order: Order, who: Operating) -> answers.Outcome:
+        """Lift a disable."""
+        return await outcome(await plane.enable(workflow, who.command(order)), order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/resume")
-    async def resume(workflow: str, order: Order, request: Request) -> dict[str, Any]:
-        return committed_json(await plane.resume(workflow, order.command(request)))
+    async def resume(workflow: str, order: Order, who: Operating) -> answers.Outcome:
+        """Lift a rollback's pin: the file rules again."""
+        return await outcome(await plane.resume(workflow, who.command(order)), order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/rollback")
-    async def rollback(workflow: str, order: RollbackOrder, request: Request) -> dict[str, Any]:
-        return committed_json(
-            await plane.rollback(
-                workflow, order.command(request), to_revision=order.to, in_flight=order.in_flight
-            )
+    async def rollback(workflow: str, order: RollbackOrder, who: Operating) -> answers.Outcome:
+        """Pin a workflow to its route at revision `to` (default: the last other route)."""
+        done = await plane.rollback(
+            workflow, who.command(order), to_revision=order.to, in_flight=order.in_flight
         )
+        return await outcome(done, order, workflow)
 
     @app.get("/admin/v1/adapters")
-    async def adapters() -> dict[str, Any]:
+    async def adapters() -> answers.Adapters:
+        """Every whole adapter of the registry, with its state."""
         found = await asyncio.to_thread(registry.list)
-        return {"adapters": [_adapter(plane, artifact) for artifact in found]}
+        shown = [answers.ShownAdapter.of(plane, artifact) for artifact in found]
+        return answers.Adapters(adapters=shown)
 
     @app.post("/admin/v1/adapters")
-    async def add(order: AddOrder) -> dict[str, Any]:
+    async def add(order: AddOrder, who: Operating) -> answers.ShownAdapter:
+        """Register a PEFT adapter folder on the gateway's disk, as a candidate."""
+        command = who.command(order)
         artifact = await asyncio.to_thread(
             lambda: registry.add(
                 order.folder,
@@ -159,43 +151,58 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
                 description=order.description,
             )
         )
-        return _adapter(plane, artifact)
+        await plane.register(artifact, command)
+        return answers.ShownAdapter.of(plane, artifact)
 
     @app.get("/admin/v1/adapters/{ref}")
-    async def adapter(ref: str) -> dict[str, Any]:
+    async def adapter(ref: str) -> answers.AdapterDetail:
+        """One adapter, with the eval report it was published with."""
         artifact = await asyncio.to_thread(registry.get, AdapterRef.parse(ref))
         report = await asyncio.to_thread(registry.report, artifact.ref)
-        return {**_adapter(plane, artifact), "report": report}
+        return answers.AdapterDetail(**answers.adapter_fields(plane, artifact), report=report)
 
     @app.post("/admin/v1/adapters/{ref}/approve")
-    async def approve(ref: str, order: Order, request: Request) -> dict[str, Any]:
-        return committed_json(await plane.approve(AdapterRef.parse(ref), order.command(request)))
+    async def approve(ref: str, order: Order, who: Approving) -> answers.Outcome:
+        """Let routes name an adapter."""
+        return answers.Outcome.of(await plane.approve(AdapterRef.parse(ref), who.command(order)))
 
     @app.post("/admin/v1/adapters/{ref}/revoke")
-    async def revoke(ref: str, order: ReasonedOrder, request: Request) -> dict[str, Any]:
-        return committed_json(await plane.revoke(AdapterRef.parse(ref), order.command(request)))
+    async def revoke(ref: str, order: ReasonedOrder, who: Approving) -> answers.Outcome:
+        """Take an adapter out of service; its routes go to their fallback."""
+        return answers.Outcome.of(await plane.revoke(AdapterRef.parse(ref), who.command(order)))
 
     @app.get("/admin/v1/status")
-    async def status() -> dict[str, Any]:
+    async def status() -> answers.Status:
+        """Engine, log, file, the fleet, and adapters that cannot be served."""
         file = plane.file_status
-        return {
-            "version": __version__,
-            "revision": plane.table.revision,
-            "engine": asdict(engine.info),
-            "stats": asdict(engine.stats()),
-            "routes_file": {
-                "path": str(file.path),
-                "ok": file.ok,
-                "problems": [asdict(problem) for problem in file.problems],
-                "loaded_at": file.loaded_at,
-                # False where a table that was applied over this API lies above the file.
-                "in_force": plane.state.table_digest == plane.state.file_digest,
-            },
-            "log": {"ok": plane.log_error is None, "error": plane.log_error},
-        }
+        return answers.Status(
+            version=__version__,
+            revision=plane.table.revision,
+            engine=engine.info,
+            stats=engine.stats(),
+            routes_file=answers.ShownFile(
+                path=str(file.path),
+                ok=file.ok,
+                problems=list(file.problems),
+                loaded_at=file.loaded_at,
+                in_force=plane.state.table_digest == plane.state.file_digest,
+            ),
+            unavailable_adapters={str(t): why for t, why in plane.unavailable.items()},
+            log=answers.ShownLog(
+                ok=plane.log_error is None,
+                error=plane.log_error,
+                stale_seconds=round(plane.stale_seconds, 3),
+                copy_error=plane.copy_error,
+                owed=len(plane.owed),
+            ),
+            ready=plane.not_ready or "ok",
+            replicas=[answers.ShownReplica.of(seen) for seen in await plane.fleet.known()],
+            adapters_not_servable=await asyncio.to_thread(_not_servable, plane, registry),
+        )
 
     @app.get("/admin/v1/events")
     async def events(request: Request) -> StreamingResponse:
+        """Revisions as server-sent events, from `Last-Event-ID` or from now on."""
         last = int(request.headers.get("last-event-id") or plane.table.revision)
 
         async def lines() -> AsyncIterator[str]:
@@ -207,12 +214,12 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
                 for event in reversed(await plane.history(limit=1_000_000)):
                     if event.revision > seen:
                         seen = event.revision
-                        yield _sse(event)
+                        yield _line(event)
                 while (event_or_none := await following) is not None:
                     following = asyncio.ensure_future(anext(live, None))
                     if event_or_none.revision > seen:
                         seen = event_or_none.revision
-                        yield _sse(event_or_none)
+                        yield _line(event_or_none)
             finally:
                 following.cancel()
 
@@ -221,97 +228,26 @@ def create_admin_app(plane: ControlPlane, registry: Registry, engine: Engine) ->
     return app
 
 
-def event_json(event: Event) -> dict[str, Any]:
-    """An event as the API shows it."""
-    return {
-        "revision": event.revision,
-        "kind": event.change.kind,
-        "actor": event.actor,
-        "reason": event.reason,
-        "at": event.at,
-        "origin": event.origin,
-        "hash": event.hash,
-        "change": asdict(event.change),
-    }
+def _line(event: Event) -> str:
+    data = answers.ShownEvent.of(event).model_dump_json()
+    return f"id: {event.revision}\ndata: {data}\n\n"
 
 
-def committed_json(done: Committed) -> dict[str, Any]:
-    """The outcome of a command."""
-    return {
-        "revision": done.revision,
-        "event": None if done.event is None else event_json(done.event),
-        "changes": [_change(change) for change in done.changes],
-    }
+def _not_servable(plane: ControlPlane, registry: Registry) -> list[answers.NotServable]:
+    """Adapters that are damaged on disk, or routed to and gone, with the workflows they are for.
 
-
-def _sse(event: Event) -> str:
-    return f"id: {event.revision}\ndata: {json.dumps(event_json(event), ensure_ascii=False)}\n\n"
-
-
-def _decision(decision: Decision | None) -> dict[str, Any] | None:
-    if decision is None:
-        return None
-    return {
-        "target": str(decision.target),
-        "reason": decision.reason,
-        "fallback": str(decision.route.fallback),
-    }
-
-
-def _change(change: DecisionChange) -> dict[str, Any]:
-    return {
-        "workflow": change.workflow,
-        "before": _decision(change.before),
-        "after": _decision(change.after),
-    }
-
-
-def _differences(before: Any, after: Any) -> list[dict[str, Any]]:
-    changes = []
-    for name in sorted({*before, *after}):
-        old, new = _decision(before.get(name)), _decision(after.get(name))
-        if old != new:
-            changes.append({"workflow": name, "before": old, "after": new})
-    return changes
-
-
-def _route_status(plane: ControlPlane, decision: Decision) -> dict[str, Any]:
-    state = plane.state
-    hand = state.overrides.get(decision.workflow)
-    in_file = state.routes.get(decision.workflow)
-    override: dict[str, Any] | None = None
-    if hand is not None:
-        override = {}
-        if hand.disabled is not None:
-            override["disabled"] = asdict(hand.disabled)
-        if hand.pinned is not None:
-            override["pinned"] = {
-                "revision": hand.pinned.revision,
-                "actor": hand.pinned.actor,
-                "reason": hand.pinned.reason,
-                "at": hand.pinned.at,
-                "to_revision": hand.pinned.to_revision,
-            }
-    file_target = None if in_file is None else str(in_file.target)
-    return {
-        **(_decision(decision) or {}),
-        "override": override,
-        "file_target": file_target,
-        "differs": file_target is not None and file_target != str(decision.target),
-        "description": decision.route.description,
-    }
-
-
-def _adapter(plane: ControlPlane, artifact: AdapterArtifact) -> dict[str, Any]:
-    return {
-        "ref": str(artifact.ref),
-        "digest": artifact.digest,
-        "state": plane.adapter_state(artifact),
-        "rank": artifact.rank,
-        "size_bytes": artifact.size_bytes,
-        "base": artifact.base_name,
-        "base_fingerprint": artifact.base_fingerprint,
-        "workflow": artifact.workflow,
-        "created_at": artifact.created_at,
-        "description": artifact.description,
-    }
+    Blocks (disk). One that is on the device already is served on until the next start.
+    """
+    reasons = {str(ref): reason for ref, reason in registry.damaged().items()}
+    workflows: dict[str, set[str]] = {}
+    for name, decision in plane.table.decisions.items():
+        for target in (decision.target, decision.route.target, decision.route.fallback):
+            if target.digest is None:
+                continue
+            workflows.setdefault(str(target), set()).add(name)
+            if target.digest not in plane.artifacts:
+                reasons.setdefault(str(target), "is routed to and not in the registry")
+    return [
+        answers.NotServable(ref=ref, reason=reason, workflows=sorted(workflows.get(ref, ())))
+        for ref, reason in sorted(reasons.items())
+    ]

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
-from gateway.errors import EngineFault, GatewayError, NotFound
+from gateway.errors import AdapterRejected, EngineFault, GatewayError, LogUnavailable, NotFound
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
@@ -27,15 +28,22 @@ class Services:
     metrics: Metrics
     in_flight: InFlight
 
-    def decide(self, workflow: str) -> Decision:
-        """The decision for `workflow`. Raises NotFound naming the nearest one."""
+    def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
+        """The decision for `workflow`. Raises NotFound naming the nearest one.
+
+        A workflow that the caller's key does not allow is none for it, and no hint names one:
+        a client is not to learn what else is served here.
+        """
         table = self.plane.table
         decision = table.resolve(workflow)
-        if decision is None:
-            near = nearest(workflow, list(table.decisions))
+        if decision is None and self.plane.not_ready is not None:
+            raise LogUnavailable(self.plane.not_ready)
+        if decision is None or not caller.may_use(workflow):
+            near = nearest(workflow, [name for name in table.decisions if caller.may_use(name)])
             hint = f"; did you mean {near!r}?" if near else ""
+            whose = " for this key" if caller.key_name else ""
             error = NotFound(
-                f"there is no workflow {workflow!r}{hint}", param="model", nearest=near
+                f"there is no workflow {workflow!r}{whose}{hint}", param="model", nearest=near
             )
             error.code = "model_not_found"
             raise error
@@ -58,6 +66,7 @@ class Answer:
     arrived: float = field(default_factory=time.monotonic)
     decision: Decision | None = None
     tokens_out: int = 0
+    caller: Caller = ANYBODY
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,31 +81,32 @@ class Answer:
         """
         running = self.services.in_flight.add(self.workflow)
         outcome, last = "cancelled", self.arrived
-        metrics = self.services.metrics
+        self.tokens_out = 0
         try:
             while True:
                 held: list[Delta] = []
                 self.decision = decision = self.services.decide(self.workflow)
                 running.restart = False
                 running.stream = stream = self.services.engine.generate(self._request(decision))
-                async for delta in stream:
-                    if running.restart:
-                        break
-                    if delta.finish is FinishReason.CANCELLED:
-                        raise EngineFault("the gateway is stopping")
-                    if delta.token_ids:
-                        now = time.monotonic()
-                        histogram = (
-                            metrics.between_tokens if self.tokens_out else metrics.first_token
-                        )
-                        histogram.labels(self.workflow).observe(now - last)
-                        last = now
-                        self.tokens_out += len(delta.token_ids)
-                    if streamed:
-                        running.sent = True
-                        yield delta
-                    else:
-                        held.append(delta)
+                try:
+                    async for delta in stream:
+                        if running.restart:
+                            break
+                        if delta.finish is FinishReason.CANCELLED:
+                            raise EngineFault("the gateway is stopping")
+                        if delta.token_ids:
+                            last = self._count(len(delta.token_ids), last)
+                        if streamed:
+                            running.sent = True
+                            yield delta
+                        else:
+                            held.append(delta)
+                except AdapterRejected as error:
+                    # It left the disk or was damaged there since its route was accepted.
+                    self.services.plane.lose(decision.target, error.message)
+                    if running.sent:
+                        raise
+                    running.restart = True
                 if not running.restart:
                     break
                 if running.sent:
@@ -116,6 +126,16 @@ class Answer:
                 running.stream.cancel()
             self.services.in_flight.remove(running)
             self._finish(outcome)
+
+    def _count(self, tokens: int, last: float) -> float:
+        """Note `tokens` new ones; `last` is when the ones before came. Returns when these did."""
+        now = time.monotonic()
+        metrics = self.services.metrics
+        histogram = metrics.between_tokens if self.tokens_out else metrics.first_token
+        histogram.labels(self.workflow).observe(now - last)
+        self.tokens_out += tokens
+        self.caller.spend(tokens)
+        return now
 
     def _request(self, decision: Decision) -> GenerationRequest:
         digest = decision.target.digest
@@ -138,6 +158,7 @@ class Answer:
         metrics.tokens_out.labels(self.workflow).inc(self.tokens_out)
         fields = {
             "request_id": self.request_id,
+            "key": self.caller.key_name,
             "workflow": self.workflow,
             "target": target,
             "reason": reason,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,24 +14,31 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.api import errors, wire
 from gateway.api.answering import Answer, Services
+from gateway.api.callers import LiveKeys
+from gateway.api.gates import BodyLimit, ClientGate, caller_of
+from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
 from gateway.errors import BadInput, GatewayError
 from gateway.routing.table import Decision
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
-
-def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAPI:
-    """The app of port 8000."""
+def create_inference_app(
+    services: Services, keys: LiveKeys, *, body_limit_bytes: int, require_keys: bool = False
+) -> FastAPI:
+    """The app of port 8000. `require_keys`: also before the first client key was made."""
     app = FastAPI(title="Model-routing gateway", docs_url=None, redoc_url=None)
     errors.install(app)
     app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    app.add_middleware(ClientGate, keys=keys, metrics=services.metrics, required=require_keys)
+    app.add_middleware(RequestIds)
     engine = services.engine
 
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
-        decision = services.decide(body.model)
+        """An answer to a conversation, whole or as server-sent events."""
+        caller = caller_of(request)
+        decision = services.decide(body.model, caller)
         messages = [message.plain() for message in body.messages]
         prompt = tuple(await asyncio.to_thread(engine.text.encode_chat, messages))
         room = _room(services, prompt, "messages")
@@ -41,11 +46,12 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
         body.sampling(decision.route, room=room, logprobs=logprobs)  # refuse before anything runs
         answer = Answer(
             services,
-            _request_id(request),
+            request_id_of(request),
             body.model,
             prompt,
             lambda d: body.sampling(d.route, room=room, logprobs=logprobs),
             n=body.n or 1,
+            caller=caller,
         )
         shape = wire.Chat(f"chatcmpl-{answer.request_id}", body.model, int(time.time()))
         usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -53,8 +59,10 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
 
     @app.post("/v1/completions")
     async def completions(body: CompletionRequest, request: Request) -> Response:
-        decision = services.decide(body.model)
-        request_id = _request_id(request)
+        """Text that goes on from a prompt; with `echo` and `logprobs`, the prompt's scores."""
+        caller = caller_of(request)
+        decision = services.decide(body.model, caller)
+        request_id = request_id_of(request)
         scored = body.logprobs if body.echo else None
         answers = []
         for text in body.prompts():
@@ -69,7 +77,15 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
 
             sampling(decision)
             answers.append(
-                Answer(services, request_id, body.model, prompt, sampling, n=body.n or 1)
+                Answer(
+                    services,
+                    request_id,
+                    body.model,
+                    prompt,
+                    sampling,
+                    n=body.n or 1,
+                    caller=caller,
+                )
             )
         if body.stream and (len(answers) > 1 or body.echo):
             raise BadInput("stream works with one prompt and without echo", param="stream")
@@ -80,27 +96,37 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
         return await _answer(answers, shape, request, stream=body.stream, usage=usage)
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models(request: Request) -> dict[str, Any]:
+        """Every workflow, as a model."""
+        caller = caller_of(request)
         decisions = services.plane.table.decisions
-        return {"object": "list", "data": [wire.model(decisions[name]) for name in decisions]}
+        listed = [wire.model(decisions[name]) for name in decisions if caller.may_use(name)]
+        return {"object": "list", "data": listed}
 
     @app.get("/v1/models/{name}")
-    async def one_model(name: str) -> dict[str, Any]:
-        return wire.model(services.decide(name))
+    async def one_model(name: str, request: Request) -> dict[str, Any]:
+        """One workflow, as a model."""
+        return wire.model(services.decide(name, caller_of(request)))
 
     @app.get("/health/live")
     async def live() -> dict[str, str]:
+        """Whether the process runs."""
         return {"status": "alive"}
 
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
+        """Whether requests can be served (503 where not), with the revision, log and file."""
         plane = services.plane
-        healthy = engine.stats().healthy
+        healthy = engine.stats().healthy and plane.not_ready is None
         detail = {
             "ready": healthy,
-            "engine": "ok" if healthy else "failed",
+            "control": plane.not_ready or "ok",
+            "engine": "ok" if engine.stats().healthy else "failed",
             "revision": plane.table.revision,
             "log": plane.log_error or "ok",
+            "stale_seconds": round(plane.stale_seconds, 1),
+            "pending": {name: str(p.target) for name, p in plane.pending.items()} or "ok",
+            "adapters": {str(t): why for t, why in plane.unavailable.items()} or "ok",
             "routes_file": "ok"
             if plane.file_status.ok
             else [str(problem) for problem in plane.file_status.problems],
@@ -109,6 +135,7 @@ def create_inference_app(services: Services, *, body_limit_bytes: int) -> FastAP
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
         return PlainTextResponse(
             generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST
         )
@@ -121,6 +148,7 @@ async def _answer(
 ) -> Response:
     """The whole answer, or its stream, with the decision's headers; errors carry them too."""
     try:
+        answers[0].caller.admit(sum(len(answer.prompt) for answer in answers))
         if stream:
             return await _streamed(answers[0], shape, request, usage=usage)
         gone = asyncio.create_task(_disconnected(request))
@@ -136,19 +164,30 @@ async def _answer(
             await asyncio.gather(gone, work, return_exceptions=True)
         return JSONResponse(shape.whole(answers, parts), headers=answers[0].headers)
     except GatewayError as error:
-        return errors.respond(error, answers[0].headers)
+        return errors.respond(error, answers[0].headers, request_id=answers[0].request_id)
 
 
 async def _collect(answers: list[Answer]) -> list[list[Delta]]:
     async def one(answer: Answer) -> list[Delta]:
         return [delta async for delta in answer.deltas(streamed=False)]
 
-    tasks = [asyncio.create_task(one(answer)) for answer in answers]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:  # the first failure, or a client that left, ends the others
-            task.cancel()
+    parts: dict[int, list[Delta]] = {}
+    wanted = list(range(len(answers)))
+    while wanted:
+        tasks = [asyncio.create_task(one(answers[index])) for index in wanted]
+        try:
+            parts |= zip(wanted, await asyncio.gather(*tasks), strict=True)
+        finally:
+            for task in tasks:  # the first failure, or a client that left, ends the others
+                task.cancel()
+        # A route that changed on the way restarted some: the others follow, so that one answer is
+        # never a mix of two models.
+        targets = [answer.decision and answer.decision.target for answer in answers]
+        if len(set(targets)) == 1:
+            break
+        now = answers[0].services.decide(answers[0].workflow, answers[0].caller).target
+        wanted = [index for index, target in enumerate(targets) if target != now]
+    return [parts[index] for index in range(len(answers))]
 
 
 async def _streamed(
@@ -186,7 +225,7 @@ async def _streamed(
             yield "data: [DONE]\n\n"
         except GatewayError as error:
             # Said in the stream, and no [DONE]: a broken answer must not look like a whole one.
-            yield f"event: error\n{_event(errors.error_object(error))}"
+            yield f"event: error\n{_event(errors.error_object(error, answer.request_id))}"
         finally:
             # Nothing is awaited here: the server cancels this generator when the client leaves,
             # and would cancel every wait of its clean-up too. The cancelled read ends the answer.
@@ -218,47 +257,3 @@ def _room(services: Services, prompt: tuple[int, ...], param: str) -> int:
             code="context_length_exceeded",
         )
     return limit - len(prompt)
-
-
-def _request_id(request: Request) -> str:
-    """The client's own id where it is a sane one, else a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-
-
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class BodyLimit:
-    """Refuses bodies over the limit before they are parsed: 413."""
-
-    def __init__(self, app: Any, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        read = 0
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = length.isdigit() and int(length) > self._limit
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise BadInput(self._message(), code="body_too_large")
-            return message
-
-        if too_large:
-            body = {"message": self._message(), "type": "invalid_request_error", "param": None}
-            response = JSONResponse({"error": {**body, "code": "body_too_large"}}, 413)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, counted, send)
-
-    def _message(self) -> str:
-        return f"the body is over the limit of {self._limit} bytes; send less"

@@ -56,7 +56,7 @@ class Chat:
         choices = []
         for index in range(answers[0].n):
             mine = [delta for delta in parts[0] if delta.index == index]
-            scores = [score for delta in mine for score in delta.logprobs]
+            scores = [score for delta in mine for score in _of_content(delta)]
             choices.append(
                 {
                     "index": index,
@@ -74,7 +74,8 @@ class Chat:
 
     def chunk(self, delta: Delta) -> dict[str, Any]:
         """See `Shape.chunk`."""
-        scores = {"content": [_chat_logprob(s) for s in delta.logprobs]} if delta.logprobs else None
+        of_content = _of_content(delta)
+        scores = {"content": [_chat_logprob(s) for s in of_content]} if of_content else None
         content = {"content": delta.text} if delta.text or delta.finish is None else {}
         return self._chunk(delta.index, content, delta.finish, scores)
 
@@ -146,6 +147,11 @@ class Completion:
         }
 
 
+def _of_content(delta: Delta) -> tuple[TokenLogprob, ...]:
+    """The scores of a message's content: the token that ended it is not part of that."""
+    return delta.logprobs[: len(delta.token_ids)]
+
+
 def _chat_logprob(score: TokenLogprob) -> dict[str, Any]:
     return {
         "token": score.text,
@@ -166,8 +172,12 @@ def _completion_logprobs(scores: Sequence[TokenLogprob]) -> dict[str, Any]:
         "tokens": [score.text for score in scores],
         "token_logprobs": [score.logprob for score in scores],
         "top_logprobs": [
-            None if score.logprob is None else {top.text: top.logprob for top in score.top}
-            for score in scores
+            None if score.logprob is None else _best_by_text(score) for score in scores
         ],
         "text_offset": offsets,
     }
+
+
+def _best_by_text(score: TokenLogprob) -> dict[str, float]:
+    """The best tokens by text. Of several that look alike (parts of a character), the likeliest."""
+    return {top.text: top.logprob for top in reversed(score.top)}

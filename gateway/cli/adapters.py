@@ -53,11 +53,12 @@ def add_adapter(
     folder: Annotated[Path, typer.Argument(help="A PEFT adapter's folder, on the gateway's disk.")],
     workflow: Annotated[str, typer.Option(help="The workflow it is made for.")] = "",
     description: Annotated[str, typer.Option(help="What it is, in a line.")] = "",
+    reason: Reason = "",
     admin_url: AdminUrl = ADMIN_URL,
     as_json: AsJson = False,
 ) -> None:
     """Register a PEFT adapter folder as NAME@VERSION, a candidate."""
-    body = {"folder": str(folder.resolve()), "ref": ref}
+    body = order(reason, folder=str(folder.resolve()), ref=ref)
     body |= {"workflow": workflow, "description": description}
     done = AdminClient(admin_url).call("POST", "/adapters", body)
     if as_json:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from gateway.errors import BadInput
+
+KEY = "GATEWAY_ADMIN_KEY"
+KEY_FILE = "GATEWAY_ADMIN_KEY_FILE"
+AUTHORITY = "GATEWAY_ADMIN_CA"
 _TIMEOUT_S = 30.0
 
 
@@ -26,19 +35,39 @@ class OutcomeUnknown(Exception):
 
 
 class AdminClient:
-    """Calls the admin API at `url`."""
+    """Calls the admin API at `url`, with the key and the certificate authority that the
+    environment names. A key is never an argument: every user of a machine can read those."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
+        """Raises BadInput where the key's file or the authority's cannot be read."""
         self._url = url.rstrip("/")
+        key = environment.get(KEY) or _read_key(environment.get(KEY_FILE))
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._verify: ssl.SSLContext | bool = True
+        if authority := environment.get(AUTHORITY):
+            try:
+                self._verify = ssl.create_default_context(cafile=authority)
+            except OSError as error:
+                raise BadInput(f"{AUTHORITY}={authority} cannot be read: {error}") from None
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, Refused, OutcomeUnknown."""
         params = {name: value for name, value in query.items() if value is not None}
         try:
             answer = httpx.request(
-                method, f"{self._url}/admin/v1{path}", json=body, params=params, timeout=_TIMEOUT_S
+                method,
+                f"{self._url}/admin/v1{path}",
+                json=body,
+                params=params,
+                headers=self._headers,
+                timeout=_TIMEOUT_S,
+                verify=self._verify,
             )
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if "CERTIFICATE" in str(error):  # it answers, and must not be taken for down
+                raise Refused(
+                    f"{self._url}: {error}; {AUTHORITY} names the authority to trust", ""
+                ) from None
             raise Unreachable(f"no gateway answers at {self._url}") from None
         except httpx.TransportError as error:
             raise OutcomeUnknown(
@@ -51,5 +80,17 @@ class AdminClient:
             raise Refused(f"{self._url} answered {answer.status_code}, not JSON", "") from None
         if answer.is_error:
             error_body = data.get("error", {})
-            raise Refused(error_body.get("message", answer.text), error_body.get("code") or "")
+            message = error_body.get("message", answer.text)
+            if answer.status_code == 401:
+                message += f" ({KEY} or {KEY_FILE} in the environment gives it to this command)"
+            raise Refused(message, error_body.get("code") or "")
         return data
+
+
+def _read_key(path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{KEY_FILE}={path} cannot be read: {error}") from None

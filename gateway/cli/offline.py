@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from gateway.cli.client import Unreachable
 from gateway.errors import RevisionConflict
-from gateway.log.sqlite import FILE_NAME, SqliteLog
+from gateway.log.base import RevisionLog
+from gateway.log.location import FolderLocation, parse_location
+from gateway.log.opening import open_log
+from gateway.log.record import Record
+from gateway.log.sqlite import FILE_NAME
 from gateway.routing.events import Change, Draft, Event
 from gateway.routing.fold import RoutingState, effective, fold, fold_all
 from gateway.routing.table import Decision
@@ -19,7 +22,7 @@ Decide = Callable[[RoutingState, Sequence[Event]], Change]
 
 
 def append(
-    state_dir: Path,
+    where: str,
     decide: Decide,
     workflow: str,
     actor: str,
@@ -27,14 +30,26 @@ def append(
     expected: int | None = None,
 ) -> dict[str, Any]:
     """Decide on the log's state and append. Returns what the admin API answers to a command, and
-    `offline`. Raises GatewayError as the running gateway would, and Unreachable where there is
-    no log: a wrong folder must not become a new, empty one that no gateway reads."""
-    path = state_dir / FILE_NAME
-    if not path.is_file():
-        raise Unreachable(
-            f"no gateway answers, and there is no log at {path} (--state names its folder)"
-        )
-    log = SqliteLog(path)
+    `offline`. Raises as `commit`."""
+    event, state = commit(where, decide, actor, reason, expected)
+    before, after = effective(state), effective(fold(state, event))
+    old, new = before.resolve(workflow), after.resolve(workflow)
+    change = {"workflow": workflow, "before": _shown(old), "after": _shown(new)}
+    return {
+        "revision": event.revision,
+        "offline": True,
+        "changes": [] if change["before"] == change["after"] else [change],
+    }
+
+
+def commit(
+    where: str, decide: Decide, actor: str, reason: str, expected: int | None = None
+) -> tuple[Event, RoutingState]:
+    """Append what `decide` makes of the log. Returns the event and the state before it.
+
+    Raises GatewayError as the running gateway would, and Unreachable where there is no log: a
+    wrong folder must not become a new, empty one that no gateway reads."""
+    log = _open(where)
     try:
         events = list(log.read())
         state = fold_all(events)
@@ -48,17 +63,38 @@ def append(
                 actor=mover,
             )
         draft = Draft(decide(state, events), actor, reason, time.time(), _origin())
-        event = log.append(draft, expected=state.revision)
-        before, after = effective(state), effective(fold(state, event))
-        old, new = before.resolve(workflow), after.resolve(workflow)
-        change = {"workflow": workflow, "before": _shown(old), "after": _shown(new)}
-        return {
-            "revision": event.revision,
-            "offline": True,
-            "changes": [] if change["before"] == change["after"] else [change],
-        }
+        return log.append(draft, expected=state.revision), state
     finally:
         log.close()
+
+
+def state_of(where: str) -> RoutingState:
+    """The state that the log says. Raises as `commit`."""
+    log = _open(where)
+    try:
+        return fold_all(log.read())
+    finally:
+        log.close()
+
+
+def records(where: str, after: int, limit: int) -> list[Record]:
+    """At most `limit` records after a revision, as they are stored. Raises as `commit`."""
+    log = _open(where)
+    try:
+        return list(log.records(after=after, limit=limit))
+    finally:
+        log.close()
+
+
+def _open(where: str) -> RevisionLog:
+    location = parse_location(where)
+    if isinstance(location, FolderLocation):
+        path = location.path / FILE_NAME
+        if not path.is_file():
+            raise Unreachable(
+                f"no gateway answers, and there is no log at {path} (--state names its folder)"
+            )
+    return open_log(location)
 
 
 def _shown(decision: Decision | None) -> dict[str, str] | None:

@@ -1,6 +1,7 @@
 """What a command says and how it ends: errors to messages and exit codes, changes to lines.
 
-Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 gateway unreachable or outcome unknown,
+Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 gateway unreachable, outcome unknown or a
+replica silent,
 4 revision conflict.
 """
 
@@ -67,6 +68,27 @@ def print_change(done: dict[str, Any], *, nothing: str = "nothing changed") -> N
         print(f"{change['workflow']}: {old} -> {new} at revision {done['revision']}")
     if not done["changes"]:
         print(f"{nothing}; revision {done['revision']}")
+
+
+def print_replicas(done: dict[str, Any]) -> None:
+    """Which replicas obey, a line each."""
+    for one in done.get("replicas", ()):
+        said = one["note"] or f"serves revision {one['revision']}"
+        if one["answer"] in ("silent", "lost"):
+            said += f" (revision {one['revision']}, last heard of {one['seen_s']:.1f} s ago)"
+        print(f"  {one['replica']:<24} {one['answer']:<8} {said}")
+    if done.get("owed"):
+        print("the log is away: this replica ALONE obeys; the log gets the order when it is back")
+        if not done["kept"]:
+            print("the order could NOT be kept on this disk: a restart before then forgets it")
+
+
+def silent_replicas(done: dict[str, Any]) -> list[str]:
+    """The live replicas that have not said that they obey. An order that one replica was asked
+    to obey alone waits for nobody."""
+    if done.get("owed"):
+        return []
+    return [one["replica"] for one in done.get("replicas", ()) if one["answer"] == "silent"]
 
 
 def local_time(at: float) -> str:

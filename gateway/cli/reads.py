@@ -31,6 +31,9 @@ def routes(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
             name, route["target"], route["reason"], route["file_target"] or "-", route["fallback"]
         )
     Console().print(table)
+    for name, route in data["workflows"].items():
+        if route["why"]:
+            print(f"{name}: {route['why']}")
     print(f"revision {data['revision']}")
 
 
@@ -95,8 +98,9 @@ def diff(
 
 
 def _subject(event: dict[str, Any]) -> str:
-    """What the event is about: a workflow, an adapter, or the file applied."""
+    """What the event is about: a workflow, an adapter, a key, or the file applied."""
     change = event["change"]
     if (ref := change.get("ref")) is not None:
         return f"{ref['name']}@{ref['version']}"
-    return change.get("workflow") or change.get("source") or ""
+    key = change.get("name") or change.get("key", {}).get("name")
+    return change.get("workflow") or key or change.get("source") or ""

@@ -13,15 +13,25 @@ from gateway.cli.client import AdminClient, Unreachable
 from gateway.cli.options import (
     ADMIN_URL,
     STATE,
+    WAIT_S,
     AdminUrl,
     AsJson,
     Expected,
     InFlight,
     Reason,
     State,
+    Wait,
     Workflow,
 )
-from gateway.cli.outcomes import coded, print_change, print_json
+from gateway.cli.outcomes import (
+    UNKNOWN,
+    coded,
+    fail,
+    print_change,
+    print_json,
+    print_replicas,
+    silent_replicas,
+)
 from gateway.errors import BadInput
 from gateway.routing import commands
 
@@ -66,6 +76,13 @@ def disable(
     workflow: Workflow,
     reason: Reason,
     in_flight: InFlight = "finish",
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local", help="Where the log is away: obey on this replica, append it later."
+        ),
+    ] = False,
+    wait: Wait = WAIT_S,
     expected: Expected = None,
     state: State = STATE,
     admin_url: AdminUrl = ADMIN_URL,
@@ -77,7 +94,7 @@ def disable(
         state,
         workflow,
         "disable",
-        order(reason, expected, in_flight=in_flight),
+        order(reason, expected, in_flight=in_flight, local=local, wait_s=wait),
         lambda now, _: commands.disable(now, workflow, in_flight),
         as_json,
     )
@@ -88,6 +105,7 @@ def disable(
 def enable(
     workflow: Workflow,
     reason: Reason = "",
+    wait: Wait = WAIT_S,
     expected: Expected = None,
     state: State = STATE,
     admin_url: AdminUrl = ADMIN_URL,
@@ -99,7 +117,7 @@ def enable(
         state,
         workflow,
         "enable",
-        order(reason, expected),
+        order(reason, expected, wait_s=wait),
         lambda now, _: commands.enable(now, workflow),
         as_json,
     )
@@ -112,6 +130,7 @@ def rollback(
     reason: Reason = "rollback",
     to: Annotated[int | None, typer.Option(help="Revision; default: the last other route.")] = None,
     in_flight: InFlight = "finish",
+    wait: Wait = WAIT_S,
     expected: Expected = None,
     state: State = STATE,
     admin_url: AdminUrl = ADMIN_URL,
@@ -123,7 +142,7 @@ def rollback(
         state,
         workflow,
         "rollback",
-        order(reason, expected, to=to, in_flight=in_flight),
+        order(reason, expected, to=to, in_flight=in_flight, wait_s=wait),
         lambda _, events: commands.rollback(events, workflow, to, in_flight, lambda _: None),
         as_json,
     )
@@ -134,6 +153,7 @@ def rollback(
 def resume(
     workflow: Workflow,
     reason: Reason = "",
+    wait: Wait = WAIT_S,
     expected: Expected = None,
     state: State = STATE,
     admin_url: AdminUrl = ADMIN_URL,
@@ -145,7 +165,7 @@ def resume(
         state,
         workflow,
         "resume",
-        order(reason, expected),
+        order(reason, expected, wait_s=wait),
         lambda now, _: commands.resume(now, workflow),
         as_json,
     )
@@ -153,7 +173,7 @@ def resume(
 
 def _command(
     url: str,
-    state: Path,
+    state: str,
     workflow: str,
     verb: str,
     body: dict[str, Any],
@@ -167,9 +187,13 @@ def _command(
         done = offline.append(
             state, decide, workflow, body["actor"], body["reason"], body["expected_revision"]
         )
+    silent = silent_replicas(done)
     if as_json:
         print_json(done)
-        return
-    print_change(done)
-    if done.get("offline"):
-        print(f"the gateway is down: written to the log in {state}; its next start obeys")
+    else:
+        print_change(done)
+        print_replicas(done)
+        if done.get("offline"):
+            print(f"the gateway is down: written to the log in {state}; its next start obeys")
+    if silent:
+        fail(f"{', '.join(silent)} did not acknowledge within {body['wait_s']:g} s", UNKNOWN)

@@ -32,9 +32,11 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
     return [
         f"gateway    {data['version']}, serving revision {data['revision']}",
         *_engine(data["engine"], data["stats"]),
-        _log(data["log"]),
+        *_log(data["log"]),
+        *_fleet(data["replicas"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
+        *_adapters(data["unavailable_adapters"], data["adapters_not_servable"]),
     ]
 
 
@@ -49,15 +51,37 @@ def _engine(info: dict[str, Any], stats: dict[str, Any]) -> list[str]:
     ]
 
 
-def _log(state: dict[str, Any]) -> str:
-    if state["ok"]:
-        return "log        reachable"
-    return f"log        NOT REACHABLE, the last good table is served: {state['error']}"
+def _log(state: dict[str, Any]) -> list[str]:
+    lines = ["log        reachable"]
+    if not state["ok"]:
+        lines = [
+            f"log        NOT REACHABLE for {state['stale_seconds']:.0f} s, the last good table is "
+            f"served: {state['error']}"
+        ]
+    if state["owed"]:
+        lines.append(f"           {state['owed']} orders are obeyed here ALONE until it is back")
+    if state["copy_error"]:
+        lines.append(f"           this replica's copy of it IS BEHIND: {state['copy_error']}")
+    return lines
+
+
+def _fleet(replicas: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for one in replicas:
+        health = "live" if one["live"] else f"LOST, last heard of {one['seen_s']:.0f} s ago"
+        lines.append(
+            f"replica    {one['replica']} {health}, revision {one['revision']}, {one['inference']}"
+        )
+        for workflow, waits in one["pending"].items():
+            why = waits["error"] or "it is being loaded"
+            lines.append(f"           {workflow} is PENDING for {waits['target']}: {why}")
+    return lines
 
 
 def _file(state: dict[str, Any]) -> list[str]:
     if state["ok"]:
-        return [f"file       {state['path']}, accepted at {local_time(state['loaded_at'])}"]
+        above = "" if state["in_force"] else "; a table applied over the API LIES ABOVE it"
+        return [f"file       {state['path']}, accepted at {local_time(state['loaded_at'])}{above}"]
     return [
         f"file       {state['path']}, NOT ACCEPTED at {local_time(state['loaded_at'])}; "
         "the table before it is served:",
@@ -82,4 +106,22 @@ def _overrides(workflows: dict[str, Any]) -> list[str]:
                 f"{local_time(hand['at'])}{why}; it goes to {route['target']}, "
                 f"the file says {route['file_target'] or 'nothing of it'}"
             )
-    return found or ["overrides  none"]
+    return found or ["override   none"]
+
+
+def _adapters(unavailable: dict[str, str], not_servable: list[dict[str, Any]]) -> list[str]:
+    lost = [
+        f"adapter    {ref} CANNOT BE SERVED, its routes go to their fallback: {why}"
+        for ref, why in unavailable.items()
+    ]
+    damaged = [
+        f"adapter    {item['ref']} IS DAMAGED on disk: {item['reason']}; what is in memory is "
+        f"served on{_named_by(item['workflows'])}"
+        for item in not_servable
+        if item["ref"] not in unavailable
+    ]
+    return [*lost, *damaged] or ["adapters   all can be served"]
+
+
+def _named_by(workflows: list[str]) -> str:
+    return f" to {', '.join(workflows)}" if workflows else ""

@@ -1,19 +1,34 @@
-"""The one writer of routing: commands and file edits become events, events become the live table.
+"""The control plane of one replica: commands and file edits become events, events the live table.
 
 Requests read `table`, a plain attribute swapped by one assignment; nothing on their way waits
-here. Commands are appended to the log first and take effect once the log has them.
+here. Commands are appended to the log first and take effect once the log has them, everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gateway.access import two_persons
+from gateway.control.adapters import KnownAdapters
+from gateway.control.copy import LocalCopy, LocalOrders
+from gateway.control.fleet import (
+    AloneRegister,
+    Beat,
+    Fleet,
+    Register,
+    Waits,
+)
+from gateway.control.follower import Follower
+from gateway.control.gate import Pending
+from gateway.control.history import History
+from gateway.control.intake import TableIntake
+from gateway.control.live import LiveTable, OnSwap
+from gateway.control.retreat import Retreat
 from gateway.control.values import (
     Command,
     Committed,
@@ -21,50 +36,38 @@ from gateway.control.values import (
     FileStatus,
     changes_between,
     named,
+    named_targets,
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
-from gateway.errors import (
-    GatewayError,
-    LogUnavailable,
-    NotAllowed,
-    NotFound,
-    Problem,
-    RevisionConflict,
-    TableRejected,
-)
-from gateway.log.base import RevisionLog
+from gateway.errors import LogUnavailable, NotAllowed, RevisionConflict
+from gateway.log.base import RevisionLog, conflict
+from gateway.log.record import Record
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
-from gateway.routesfile.parse import parse
-from gateway.routesfile.validate import validate
 from gateway.routing import commands
 from gateway.routing.events import (
-    API_SOURCE,
     AdapterApproved,
+    AdapterRegistered,
     AdapterRevoked,
     Change,
     Draft,
     Event,
     InFlight,
     RoutePinned,
-    TableApplied,
 )
-from gateway.routing.fold import RoutingState, adapter_state, effective, fold, fold_all
-from gateway.routing.table import AdapterRef, RoutingTable
+from gateway.routing.fold import RoutingState, adapter_state
+from gateway.routing.table import AdapterRef, RoutingTable, Target
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.5
-_SUBSCRIBER_BOUND = 1024
+_LOG_THREADS = 4
 
 __all__ = ["Command", "Committed", "ControlPlane", "DecisionChange", "FileStatus", "OnSwap"]
 
-OnSwap = Callable[[RoutingTable, RoutingTable, Event], None]
-
 
 class ControlPlane:
-    """Owns the state. All methods are for one event loop; the log is called in threads."""
+    """Owns the parts. All methods are for one event loop; the log is called in threads."""
 
     def __init__(
         self,
@@ -74,80 +77,188 @@ class ControlPlane:
         routes_path: Path,
         *,
         replica: str = "",
+        two_person: bool = False,
+        local: Path | None = None,
+        register: Register | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`replica` names this process in the events it makes."""
+        """`replica` names this process in the events it makes and among the others of `register`.
+        `two_person`: nobody approves the adapter that they registered. `local` is the folder for
+        its own copy of a log that other machines hold."""
         self._replica = replica
-        self._log = log
+        self._two_person = two_person
         self._registry = registry
         self._engine = engine
         self._clock = clock
-        # Tables queue for validation and loading, which are slow; every append queues for the log
-        # alone, so that a disable never waits for a disk or for the engine.
-        self._applying = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="log")
+        # Every append queues for the log alone, so that a disable never waits for a table that is
+        # being validated, for a disk or for the engine.
         self._lock = asyncio.Lock()
-        self._coming: set[str] = set()  # adapters being made resident for a table to come
-        self._moved_by: str | None = None
-        self._published: dict[str, AdapterState] = {}
-        self._artifacts: dict[str, AdapterArtifact] = {}
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
-        self._on_swap: list[OnSwap] = []
+        self._adapters = KnownAdapters(registry, engine)
+        self.unavailable: dict[Target, str] = {}  # routed adapters not to be had here, and why
+        self._live = LiveTable(self._adapters, self._derived)
+        self._history = History(
+            log,
+            self._live,
+            pool=self._pool,
+            copy=None if local is None else LocalCopy(local, self._pool),
+            orders=None if local is None else LocalOrders(local),
+            clock=clock,
+        )
+        self._intake = TableIntake(
+            routes_path,
+            registry,
+            engine,
+            self._adapters,
+            self._live,
+            self.adapter_state,
+            self._commit,
+            clock,
+        )
+        self.fleet = Fleet(register or AloneRegister(), self._beat, self._history.call)
+        self.fleet.on_beat = Retreat(
+            replica, self._live, self._adapters, self._history.events, self._commit
+        ).consider
+        self._follower = Follower(
+            log,
+            revision=lambda: self.state.revision,
+            take=self._history.take,
+            catch_up=self._keep_up,
+            lost=self._history.lost,
+        )
         self._tasks: list[asyncio.Task[None]] = []
+        self._coming_up: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self.state = RoutingState()
-        self.table: RoutingTable = effective(self.state)
-        self.file_status = FileStatus(routes_path, False, (), 0.0, 0)
-        self.log_error: str | None = None
-        self.log_seen_at = 0.0
+        self._started = clock()
+        self._addresses = ("", "")  # of the inference and the admin API
+        self.not_ready: str | None = "the gateway is starting"
+
+    # What requests and probes read.
+
+    @property
+    def table(self) -> RoutingTable:
+        """The live table. Requests resolve against it."""
+        return self._live.table
+
+    @property
+    def state(self) -> RoutingState:
+        """The fold of the log, as far as this replica has it."""
+        return self._live.state
 
     @property
     def artifacts(self) -> dict[str, AdapterArtifact]:
         """The adapters that the table may name, by digest. Read by the request path."""
-        return self._artifacts
+        return self._adapters.artifacts
+
+    @property
+    def pending(self) -> dict[str, Pending]:
+        """The workflows whose new route waits for its adapter here."""
+        return self._live.pending
+
+    @property
+    def file_status(self) -> FileStatus:
+        """How the last reading of routes.yaml went."""
+        return self._intake.status
+
+    @property
+    def log_error(self) -> str | None:
+        """Why the log cannot be used, if it cannot."""
+        return self._history.error
+
+    @property
+    def stale_seconds(self) -> float:
+        """How long the log has not been heard of; 0 while it is there."""
+        return self._history.stale_seconds
+
+    @property
+    def copy_error(self) -> str | None:
+        """Why this replica's copy of the log is behind, if it is."""
+        return None if self._history.copy is None else self._history.copy.error
+
+    @property
+    def owed(self) -> Sequence[Draft]:
+        """The orders that are obeyed here and the log has not got yet."""
+        return self._live.local
+
+    # Its life.
 
     async def start(self) -> None:
         """Replay the log, take in routes.yaml if it was edited, make the table's adapters
         resident, begin to watch.
 
-        Raises TableRejected where an edited file is broken, LogUnavailable where the log is.
+        Raises TableRejected where an edited file is broken, LogUnavailable where a log on this
+        disk is. A log elsewhere that is away stops no start: the last copy is served, or, where
+        there is none, the gateway is not ready and says so. Nor does an adapter that the table in
+        the log names already and that cannot be had.
         """
-        await asyncio.to_thread(self._read_registry)
-        await self._catch_up()
+        await asyncio.to_thread(self._adapters.read)
+        copied = await self._history.load()
         seen = await asyncio.to_thread(signature, self.file_status.path)
-        text = await asyncio.to_thread(self._read_file)
-        await self.apply_text(text, source=str(self.file_status.path), command=Command("file"))
-        await self._make_known_resident()
+        try:
+            async with self._lock:
+                await self._history.catch_up()
+        except LogUnavailable as error:
+            if self._history.copy is None:
+                raise
+            self._intake.postpone()
+            self.not_ready = None
+            if not copied:
+                self.not_ready = (
+                    f"the log is away and there is no copy of it at {self._history.copy.path} to "
+                    f"serve from: {error.message}"
+                )
+                log.error("not ready: %s", self.not_ready)
+        else:
+            await self._intake.take_file(keep=True)
+            self.not_ready = None
+        await self._adapters.try_all(named_targets(self.table))
+        self._live.refresh()
         self._tasks = [
-            asyncio.create_task(
-                watch_file(self.file_status.path, seen, self._reload, self._stopping), name="watch"
-            ),
-            asyncio.create_task(self._follow(), name="follow-log"),
+            asyncio.create_task(work, name=name)
+            for name, work in {
+                "watch": watch_file(
+                    self.file_status.path, seen, self._intake.reload, self._stopping
+                ),
+                "look-for-lost-adapters": self._adapters.look_for_lost(
+                    lambda: list(self.unavailable), self._live.refresh
+                ),
+                "beat": self.fleet.run(),
+            }.items()
         ]
+        self._follower.start()
 
     async def close(self) -> None:
-        """Stop watching and let subscribers end."""
+        """Stop watching, leave the fleet and let subscribers end. Idempotent."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
-        for task in self._tasks:
+        self._follower.stop()
+        tasks = [*self._tasks, *([self._coming_up] if self._coming_up else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for queue in self._subscribers:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(None)
-        await asyncio.to_thread(self._log.close)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._live.end()
+        if self._tasks:
+            await self.fleet.leave()
+        if self._history.copy is not None:
+            await self._history.copy.written()
+            await asyncio.to_thread(self._history.copy.close)
+        await asyncio.to_thread(self._history.log.close)
+        await asyncio.to_thread(self._follower.join)
+        self._pool.shutdown(wait=False)
+
+    def announce(self, inference: str, admin: str) -> None:
+        """Tell the others where this replica's APIs are."""
+        self._addresses = (inference, admin)
+        self.fleet.changed()
 
     def on_swap(self, callback: OnSwap) -> None:
         """Call `callback(old, new, event)` after every swap, on the event loop."""
-        self._on_swap.append(callback)
+        self._live.on_swap(callback)
 
-    async def subscribe(self) -> AsyncIterator[Event]:
+    def subscribe(self) -> AsyncIterator[Event]:
         """Events from now on. Ends at close, or where the reader fell too far behind."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(_SUBSCRIBER_BOUND)
-        self._subscribers.add(queue)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            self._subscribers.discard(queue)
+        return self._live.subscribe()
 
     # Commands.
 
@@ -160,78 +271,59 @@ class ControlPlane:
         what was last taken from the file, so that no restart undoes a table that came over the
         API. Raises TableRejected, RevisionConflict.
         """
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        is_file = source != API_SOURCE and not dry_run
-        async with self._applying:
-            if is_file and digest == self.state.file_digest:
-                self._file_read(True, ())
-                return Committed(None, self.state.revision, ())
-            try:
-                table = await asyncio.to_thread(self._validated, text, source, digest)
-                if dry_run:
-                    changes = changes_between(self.table, self._preview(table))
-                    return Committed(None, self.state.revision, changes)
-                done = await self._apply(table, command)
-            except GatewayError as error:
-                if is_file:
-                    problems = (
-                        error.problems
-                        if isinstance(error, TableRejected)
-                        else (Problem(error.message, "", source),)
-                    )
-                    self._file_read(False, problems)
-                raise
-        if is_file:
-            self._file_read(True, ())
-        return done
-
-    async def _apply(self, table: TableApplied, command: Command) -> Committed:
-        async def decide() -> Change:
-            return table
-
-        wanted = named(self._preview(table)) & self._artifacts.keys()
-        try:
-            await self._make_resident(wanted)
-            async with self._lock:
-                # An edit to what came over the API already is an event all the same: the log has
-                # to know that the file was taken, or a restart would take it again.
-                from_api = table.source == API_SOURCE
-                state = self.state
-                if table.digest == (state.table_digest if from_api else state.file_digest):
-                    return Committed(None, self.state.revision, ())
-                return await self._commit(decide, command)
-        finally:
-            self._coming = set()
-            self._engine.set_pinned(named(self.table))
+        return await self._intake.apply(text, source=source, command=command, dry_run=dry_run)
 
     async def disable(
-        self, workflow: str, command: Command, *, in_flight: InFlight = "finish"
+        self,
+        workflow: str,
+        command: Command,
+        *,
+        in_flight: InFlight = "finish",
+        local: bool = False,
     ) -> Committed:
-        """Send `workflow` to its fallback until it is enabled. Never waits for the engine."""
+        """Send `workflow` to its fallback until it is enabled. Never waits for the engine.
 
-        async def decide() -> Change:
-            return commands.disable(self.state, workflow, in_flight)
-
-        async with self._lock:
-            return await self._commit(decide, command)
+        `local`: where the log is away, obey it here alone, and append it when the log is back.
+        """
+        try:
+            return await self.amend(
+                lambda state: commands.disable(state, workflow, in_flight), command
+            )
+        except LogUnavailable:
+            if not local:
+                raise
+        change = commands.disable(self.state, workflow, in_flight)
+        before = self.table
+        draft = self._draft(change, command)
+        if any(order.change == change for order in self._history.owed):
+            raise NotAllowed(f"{workflow} is disabled here already; the log is to get it")
+        kept = await self._history.order_locally(draft)
+        changes = changes_between(before, self.table)
+        return Committed(None, self.state.revision, changes, owed=True, kept=kept)
 
     async def enable(self, workflow: str, command: Command) -> Committed:
         """Lift a disable."""
-
-        async def decide() -> Change:
-            return commands.enable(self.state, workflow)
-
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self.amend(lambda state: commands.enable(state, workflow), command)
 
     async def resume(self, workflow: str, command: Command) -> Committed:
-        """Lift a rollback's pin."""
+        """Lift a rollback's pin. Waits for the engine only where the file's route has an adapter
+        that is not here yet."""
+        route = self.state.routes.get(workflow)
+        if route is not None:
+            targets = {route.target, route.fallback}
+            await self._adapters.try_all({t for t in targets if self._adapters.lost(t)})
+        return await self.amend(lambda state: commands.resume(state, workflow), command)
+
+    async def amend(
+        self, decide_on: Callable[[RoutingState], Change], command: Command
+    ) -> Committed:
+        """Append the change that `decide_on` makes of the state then in force; for what no engine
+        and no registry has a say in, as keys. Raises what `decide_on` raises."""
 
         async def decide() -> Change:
-            return commands.resume(self.state, workflow)
+            return decide_on(self.state)
 
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
     async def rollback(
         self,
@@ -247,11 +339,11 @@ class ControlPlane:
         """
 
         async def decide() -> RoutePinned:
-            events = await asyncio.to_thread(self._log.read)
-            self._take_all(events)  # the pin is decided, and appended, on this very log
-            pin = commands.rollback(events, workflow, to_revision, in_flight, self._published.get)
+            events = await self._history.events()
+            published = self._adapters.published
+            pin = commands.rollback(events, workflow, to_revision, in_flight, published)
             digest = pin.route.target.digest
-            if digest is not None and digest not in self._artifacts:
+            if digest is not None and digest not in self.artifacts:
                 raise NotAllowed(
                     f"{pin.route.target} is no longer in the registry; {workflow} cannot go back "
                     "to it (choose another revision with --to, or disable the workflow)"
@@ -261,9 +353,18 @@ class ControlPlane:
         # Looked at once outside the lock, so that a load holds no disable up.
         digest = (await decide()).route.target.digest
         if digest is not None and digest not in self._engine.stats().resident_adapters:
-            await self._engine.make_resident(self._artifacts[digest])
-        async with self._lock:
-            return await self._commit(decide, command)
+            await self._adapters.load(digest)
+        return await self._commit(decide, command)
+
+    async def register(self, artifact: AdapterArtifact, command: Command) -> Committed:
+        """Record who brought an adapter in. Who brings it again is not recorded."""
+
+        async def decide() -> Change | None:
+            if artifact.digest in self.state.registered:
+                return None
+            return AdapterRegistered(artifact.ref, artifact.digest)
+
+        return await self._commit(decide, command)
 
     async def approve(self, ref: AdapterRef, command: Command) -> Committed:
         """Let routes name the adapter."""
@@ -279,35 +380,41 @@ class ControlPlane:
         """The state in force: the log's verdict, else what was published."""
         return adapter_state(self.state, artifact.digest, artifact.state) or artifact.state
 
+    def lose(self, target: Target, why: str) -> None:
+        """A request found that the adapter cannot be loaded: its routes go to their fallback."""
+        self._adapters.lose(target, why)
+        self._live.refresh()
+        self._adapters.look.set()
+
     async def history(self, *, before: int | None = None, limit: int = 50) -> list[Event]:
         """Events, newest first, with revision < `before`."""
-        events = await asyncio.to_thread(self._log.read)
+        events = await self._history.events()
         chosen = [e for e in events if before is None or e.revision < before]
         return chosen[::-1][:limit]
+
+    async def records(self, *, after: int, limit: int) -> Sequence[Record]:
+        """The log as it is stored, oldest first: for audit."""
+        return await self._history.call(self._history.log.records, after=after, limit=limit)
 
     async def table_at(self, revision: int) -> tuple[Event, RoutingTable, RoutingTable]:
         """The event of `revision`, the table before it and the table after it.
 
-        Raises NotFound where there is no such revision.
+        Raises NotFound.
         """
-        events = await asyncio.to_thread(self._log.read)
-        if not 1 <= revision <= len(events):
-            raise NotFound(
-                f"there is no revision {revision}; the newest is {len(events)}", param="revision"
-            )
-        before = fold_all(events[: revision - 1])
-        after = fold(before, events[revision - 1])
-        find = self._published.get
-        return events[revision - 1], effective(before, find), effective(after, find)
+        return await self._history.table_at(revision, self._adapters.published)
 
     # Inside.
 
+    def _draft(self, change: Change, command: Command) -> Draft:
+        origin = "/".join(part for part in (self._replica, command.origin) if part)
+        return Draft(change, command.actor, command.reason, self._clock(), origin)
+
     async def _judge(self, ref: AdapterRef, command: Command, verdict: AdapterState) -> Committed:
         # What is to be taken out of service need not be readable any more.
-        known = next((a for a in self._artifacts.values() if a.ref == ref), None)
+        known = next((a for a in self.artifacts.values() if a.ref == ref), None)
         if known is None or verdict is AdapterState.APPROVED:
             known = await asyncio.to_thread(self._registry.get, ref)
-            await asyncio.to_thread(self._read_registry)
+            await asyncio.to_thread(self._adapters.read)
         artifact = known
         if verdict is AdapterState.APPROVED:
             await asyncio.to_thread(self._engine.check_adapter, artifact)
@@ -316,152 +423,77 @@ class ControlPlane:
             if self.adapter_state(artifact) is verdict:
                 raise NotAllowed(f"{ref} is {verdict} already")
             if verdict is AdapterState.APPROVED:
+                if self._two_person:
+                    two_persons.check(self.state, ref, artifact.digest, command.actor)
                 return AdapterApproved(ref, artifact.digest)
             return AdapterRevoked(ref, artifact.digest)
 
-        async with self._lock:
-            return await self._commit(decide, command)
+        return await self._commit(decide, command)
 
-    async def _commit(self, decide: Callable[[], Awaitable[Change]], command: Command) -> Committed:
-        """Catch up, decide, append and swap. Call with the lock held.
+    async def _commit(
+        self, decide: Callable[[], Awaitable[Change | None]], command: Command
+    ) -> Committed:
+        """Catch up, decide, append and swap; nothing where None is decided.
 
         A command that names its revision fails where the log has moved; one that names none is
         decided again on what the log holds then.
         """
-        expected = command.expected_revision
-        while True:
-            await self._catch_up()
-            if expected is not None and expected != self.state.revision:
-                raise RevisionConflict(
-                    f"the log is at revision {self.state.revision}, moved by {self._moved_by}; "
-                    f"this was decided on revision {expected}",
-                    expected=expected,
-                    actual=self.state.revision,
-                    actor=self._moved_by,
-                )
-            change = await decide()
-            before, decided_on = self.table, self.state.revision
-            origin = "/".join(part for part in (self._replica, command.origin) if part)
-            draft = Draft(change, command.actor, command.reason, self._clock(), origin)
-            try:
-                event = await asyncio.to_thread(self._log.append, draft, expected=decided_on)
-            except RevisionConflict:
-                if expected is not None:
-                    raise
-                continue
-            except LogUnavailable as error:
-                self.log_error = error.message
-                raise
-            self._take_all([event])
-            return Committed(event, event.revision, changes_between(before, self.table))
+        async with self._lock:
+            while True:
+                await self._history.catch_up()
+                self._refuse_moved(command.expected_revision)
+                change = await decide()
+                # Deciding may have waited, and the follower may have taken something meanwhile.
+                self._refuse_moved(command.expected_revision)
+                if change is None:
+                    return Committed(None, self.state.revision, ())
+                before = self.table
+                try:
+                    event = await self._history.append(self._draft(change, command))
+                except RevisionConflict:
+                    if command.expected_revision is not None:
+                        raise
+                    continue
+                return Committed(event, event.revision, changes_between(before, self.table))
 
-    async def _catch_up(self) -> None:
-        try:
-            events = await asyncio.to_thread(self._log.read, after=self.state.revision)
-        except LogUnavailable as error:
-            self.log_error = error.message
-            raise
-        self.log_error, self.log_seen_at = None, self._clock()
-        self._take_all(events)
+    def _refuse_moved(self, expected: int | None) -> None:
+        if expected not in (None, self.state.revision):
+            raise conflict(expected or 0, self.state.revision, self._live.moved_by)
 
-    def _take_all(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if event.revision > self.state.revision:  # a command's own reading may be ahead
-                self._take(event)
+    async def _keep_up(self) -> None:
+        """What the follower asks for at its start, and after every silence of the log."""
+        async with self._lock:
+            await self._history.catch_up()
+        if self._intake.postponed and (self._coming_up is None or self._coming_up.done()):
+            self._coming_up = asyncio.create_task(self._come_up(), name="come-up")
 
-    def _take(self, event: Event) -> None:
-        """Fold one event and swap the live table."""
-        old = self.table
-        self.state = fold(self.state, event)
-        self.table = effective(self.state, self._published.get)
-        self._moved_by = event.actor
-        self._engine.set_pinned(named(self.table) | self._coming)
-        for callback in self._on_swap:
-            try:
-                callback(old, self.table, event)
-            except Exception:  # the event is durable and live: nothing may stop halfway
-                log.exception("a listener failed on revision %s", event.revision)
-        for queue in list(self._subscribers):
-            try:
-                queue.put_nowait(event)
-            except asyncio.QueueFull:
-                # The reader resumes from the log by its last revision; waiting would stall all.
-                self._subscribers.discard(queue)
-                queue.get_nowait()
-                queue.put_nowait(None)
-
-    async def _follow(self) -> None:
-        """Obey events that another process appended (the CLI, while admin was unreachable)."""
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _POLL_S)
+    async def _come_up(self) -> None:
+        """The log is back: take the file in, and serve what the log has."""
+        await self._intake.reload()
+        await self._adapters.try_all(named_targets(self.table))
+        self._live.refresh()
+        if self.not_ready is not None:
+            if self._intake.postponed:
+                return  # the log went away again
+            if not self.state.routes:
+                self.not_ready = "routes.yaml was not accepted, and the log has no table"
                 return
-            try:
-                async with self._lock:
-                    await self._catch_up()
-            except LogUnavailable:  # said in `log_error`; tried again
-                log.warning("the log cannot be read; serving revision %s", self.state.revision)
+            self.not_ready = None
 
-    async def _reload(self) -> None:
-        source = str(self.file_status.path)
-        try:
-            text = await asyncio.to_thread(self._read_file)
-            await self.apply_text(text, source=source, command=Command("file"))
-        except TableRejected as error:
-            log.error("routes.yaml was not accepted, the last good table stays:\n%s", error)
-        except GatewayError as error:
-            log.error("routes.yaml could not be applied: %s", error)
-        except Exception as error:  # the watch must outlive whatever a file can hold
-            log.exception("routes.yaml could not be applied")
-            self._file_read(False, (Problem(f"could not be applied: {error!r}", "", source),))
+    def _beat(self) -> Beat:
+        pending = {
+            name: Waits(str(p.target), p.since, self._adapters.fault(p.target))
+            for name, p in self.pending.items()
+        }
+        return Beat(self._replica, self.state.revision, *self._addresses, self._started, pending)
 
-    def _read_file(self) -> str:
-        path = self.file_status.path
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            problem = Problem(f"cannot be read: {error}", "", str(path))
-            self._file_read(False, (problem,))
-            raise TableRejected([problem]) from None
-
-    def _file_read(self, ok: bool, problems: tuple[Problem, ...]) -> None:
-        revision = self.state.revision if ok else self.file_status.applied_revision
-        self.file_status = FileStatus(self.file_status.path, ok, problems, self._clock(), revision)
-
-    def _read_registry(self) -> None:
-        for ref in self._registry.refs():
-            try:
-                artifact = self._registry.get(ref)
-            except GatewayError as error:
-                log.error("adapter %s is left out: %s", ref, error)
-                continue
-            self._published[artifact.digest] = artifact.state
-            self._artifacts[artifact.digest] = artifact
-
-    def _validated(self, text: str, source: str, digest: str) -> TableApplied:
-        self._read_registry()
-        routes = validate(parse(text, source), self._registry, self.adapter_state, self._engine)
-        return TableApplied(routes, source, digest)
-
-    def _preview(self, change: Change) -> RoutingTable:
-        event = Event(self.state.revision + 1, change, "", "", 0.0)
-        return effective(fold(self.state, event), self._published.get)
-
-    async def _make_resident(self, digests: set[str]) -> None:
-        self._coming = digests
-        self._engine.set_pinned(named(self.table) | digests)
-        for digest in sorted(digests):
-            await self._engine.make_resident(self._artifacts[digest])
-
-    async def _make_known_resident(self) -> None:
-        """At start: load what the table names. An adapter that an old pin names and that cannot
-        be had any more must not keep every other workflow from being served."""
-        for digest in sorted(named(self.table)):
-            artifact = self._artifacts.get(digest)
-            if artifact is None:
-                log.error("adapter %s is routed to and not in the registry", digest[:12])
-                continue
-            try:
-                await self._engine.make_resident(artifact)
-            except GatewayError as error:
-                log.error("adapter %s is routed to and cannot be loaded: %s", artifact.ref, error)
+    def _derived(self) -> None:
+        """After every change of the table: what it names stays loaded, and the others are told."""
+        table = self._live.table
+        self._engine.set_pinned(named(table) | self._intake.coming)
+        waiting = {pending.target for pending in self.pending.values()}
+        lost = {t: self._adapters.lost(t) for t in named_targets(table) | waiting}
+        self.unavailable = {target: why for target, why in lost.items() if why is not None}
+        if self.unavailable:  # perhaps published since the registry was last read
+            self._adapters.look.set()
+        self.fleet.changed()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.errors import Problem
 from gateway.routing.events import Event
-from gateway.routing.table import Decision, RoutingTable
+from gateway.routing.table import BASE_TARGET, Decision, RoutingTable, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,17 @@ class DecisionChange:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """An accepted command (`event` None for a dry run or where nothing was to change)."""
+    """An accepted command (`event` None for a dry run or where nothing was to change).
+
+    `owed`: this replica alone obeys, and the log gets it when it is back; `kept`: it is on this
+    disk until then, so that a restart does not forget it.
+    """
 
     event: Event | None
     revision: int
     changes: tuple[DecisionChange, ...]
+    owed: bool = False
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,20 @@ class FileStatus:
     applied_revision: int
 
 
-def named(table: RoutingTable) -> set[str]:
+def named_targets(table: RoutingTable) -> set[Target]:
     """The adapters that routes name: targets also of disabled ones, as an enable must find them,
     and fallbacks, as a disable must."""
-    targets = [
+    targets = {
         target
         for decision in table.decisions.values()
         for target in (decision.target, decision.route.target, decision.route.fallback)
-    ]
-    return {target.digest for target in targets if target.digest is not None}
+    }
+    return targets - {BASE_TARGET}
+
+
+def named(table: RoutingTable) -> set[str]:
+    """The digests of `named_targets`."""
+    return {target.digest for target in named_targets(table) if target.digest is not None}
 
 
 def changes_between(before: RoutingTable, after: RoutingTable) -> tuple[DecisionChange, ...]:

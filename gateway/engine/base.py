@@ -75,7 +75,8 @@ class Delta:
 
     `text` may be empty while `token_ids` is not (text held back for a stop string or a partial
     character). The last delta of each `index` carries `finish`; a stream ends after the last
-    delta of every index.
+    delta of every index. The token that ends a continuation is not in `token_ids`; where
+    log-probabilities were asked for, `logprobs` has it.
     """
 
     index: int

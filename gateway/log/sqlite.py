@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.errors import LogUnavailable, RevisionConflict
+from gateway.errors import LogUnavailable
+from gateway.log.base import conflict, refuse_unchained
 from gateway.log.record import Record, event_of, sealed
 from gateway.routing.events import Draft, Event
 
 FILE_NAME = "revisions.sqlite"
 _BUSY_S = 5.0
+_LOOK_S = 0.1
 _COLUMNS = "revision, change, actor, reason, at, origin, hash"
 # What brings a file from each schema version to the next.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -49,6 +51,7 @@ class SqliteLog:
         """Open or make the log at `path`. Raises LogUnavailable."""
         self._path = path
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -73,35 +76,19 @@ class SqliteLog:
 
     def append(self, draft: Draft, *, expected: int) -> Event:
         """See `RevisionLog.append`."""
-        with self._lock, self._translated():
-            # IMMEDIATE takes the write lock before the head is read: nobody comes in between.
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                head, actor, previous = self._head()
-                if head != expected:
-                    raise RevisionConflict(
-                        f"the log is at revision {head}, moved by {actor}; "
-                        f"this was decided on revision {expected}",
-                        expected=expected,
-                        actual=head,
-                        actor=actor,
-                    )
-                record = sealed(draft, head + 1, previous)
+        with self._appending() as (head, actor, chain):
+            if head != expected:
+                raise conflict(expected, head, actor)
+            record = sealed(draft, head + 1, chain)
+            self._insert(record)
+        return event_of(record)
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """See `RevisionLog.extend`."""
+        with self._appending() as (head, actor, chain):
+            refuse_unchained(records, head, chain, actor)
+            for record in records:
                 self._insert(record)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a failed commit may have ended it
-                    self._connection.execute("ROLLBACK")
-                raise
-        return Event(
-            record.revision,
-            draft.change,
-            draft.actor,
-            draft.reason,
-            record.at,
-            draft.origin,
-            record.hash,
-        )
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Sequence[Event]:
         """See `RevisionLog.read`."""
@@ -117,6 +104,15 @@ class SqliteLog:
             )
             return [Record(*row) for row in rows]
 
+    def wait(self, *, after: int, timeout_s: float) -> Sequence[Record]:
+        """See `RevisionLog.wait`. Looks every tenth of a second."""
+        deadline = time.monotonic() + timeout_s
+        while self.head() <= after:
+            left = deadline - time.monotonic()
+            if left <= 0 or self._closed.wait(min(left, _LOOK_S)):
+                return []
+        return self.records(after=after)
+
     def head(self) -> int:
         """See `RevisionLog.head`."""
         with self._lock, self._translated():
@@ -124,6 +120,7 @@ class SqliteLog:
 
     def close(self) -> None:
         """Close the file; the log cannot be used afterwards."""
+        self._closed.set()
         with self._lock:
             self._connection.close()
 
@@ -172,6 +169,20 @@ class SqliteLog:
             "SELECT revision, actor, hash FROM events ORDER BY revision DESC LIMIT 1"
         ).fetchone()
         return (0, None, "") if row is None else (row[0], row[1], row[2])
+
+    @contextmanager
+    def _appending(self) -> Iterator[tuple[int, str | None, str]]:
+        """One transaction that sees the head (revision, actor, hash) and commits at its end."""
+        with self._lock, self._translated():
+            # IMMEDIATE takes the write lock before the head is read: nobody comes in between.
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._head()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a failed commit may have ended it
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -12,19 +12,10 @@ from typing import Any
 import yaml
 
 from gateway.errors import BadInput, Problem, TableRejected
+from gateway.routesfile.keys import BY_NAME, TOP, VERSION
 from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
 
 _NAME = re.compile(NAME_PATTERN)
-_TOP = ("version", "workflows")
-_ENTRY: Mapping[str, tuple[type, ...]] = {
-    "target": (str,),
-    "fallback": (str,),
-    "description": (str,),
-    "max_tokens": (int,),
-    "default_max_tokens": (int,),
-    "temperature": (int, float),
-    "response_schema": (dict,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +77,11 @@ class _Parser:
             raise TableRejected(
                 [Problem("the file must hold version and workflows", "", self._file, 1, 1)]
             )
-        top = self._mapping(root, "", _TOP)
+        top = self._mapping(root, "", tuple(key.name for key in TOP))
         version = top.get("version")
-        if version is None or version[1].value != "1":
+        if version is None or version[1].value != str(VERSION):
             node = root if version is None else version[1]
-            self._fault(node, "version", "must be 1, the only version there is")
+            self._fault(node, "version", f"must be {VERSION}, the only version there is")
         entries: list[Entry] = []
         workflows = top.get("workflows")
         if workflows is None:
@@ -120,11 +111,11 @@ class _Parser:
         if not isinstance(node, yaml.MappingNode):
             self._fault(node, path, "must be a mapping with at least target")
             return None
-        fields = self._mapping(node, path, tuple(_ENTRY))
+        fields = self._mapping(node, path, tuple(BY_NAME))
         values: dict[str, Any] = {}
         for field_name, (_, value_node) in fields.items():
             value = self._value(value_node)
-            kinds = _ENTRY[field_name]
+            form = BY_NAME[field_name]
             if field_name == "response_schema" and not _is_json(value):
                 self._fault(
                     value_node,
@@ -132,12 +123,16 @@ class _Parser:
                     "must be a JSON schema: a mapping of text to JSON values (quote dates)",
                 )
                 continue
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                wanted = "a number" if float in kinds else f"a {_KIND_NAMES[kinds[0]]}"
-                self._fault(value_node, f"{path}.{field_name}", f"must be {wanted}")
+            if not isinstance(value, form.kinds) or isinstance(value, bool):
+                self._fault(value_node, f"{path}.{field_name}", f"must be a {form.kind}")
             else:
                 values[field_name] = value
-                self._check_range(field_name, value, value_node, path)
+                if not form.allows(value):
+                    self._fault(
+                        value_node,
+                        f"{path}.{field_name}",
+                        f"is {value}; it must be {form.limits}",
+                    )
         if "target" not in fields:
             self._fault(
                 node, f"{path}.target", "is missing; name an adapter (name@version) or base"
@@ -169,12 +164,6 @@ class _Parser:
             response_schema=values.get("response_schema"),
             places={k: _place(n) for k, (_, n) in fields.items()} | {"": _place(key)},
         )
-
-    def _check_range(self, name: str, value: Any, node: yaml.Node, path: str) -> None:
-        if name.endswith("max_tokens") and value < 1:
-            self._fault(node, f"{path}.{name}", f"is {value}; it must be 1 or more")
-        if name == "temperature" and not 0 <= value <= 2:
-            self._fault(node, f"{path}.{name}", f"is {value}; it must be from 0 to 2")
 
     def _mapping(
         self, node: yaml.MappingNode, path: str, known: tuple[str, ...] | None
@@ -216,9 +205,6 @@ def _is_json(value: Any) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return isinstance(value, dict) and same
-
-
-_KIND_NAMES: Mapping[type, str] = {str: "text", int: "whole number", dict: "mapping"}
 
 
 def _place(node: yaml.Node) -> Place:

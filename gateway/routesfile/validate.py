@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gateway.engine.base import Engine
@@ -24,10 +24,15 @@ StateOf = Callable[[AdapterArtifact], AdapterState]
 
 
 def validate(
-    file: RoutesFile, registry: AdapterSource, state_of: StateOf, engine: Engine | None
+    file: RoutesFile,
+    registry: AdapterSource,
+    state_of: StateOf,
+    engine: Engine | None,
+    kept: Mapping[AdapterRef, Target] | None = None,
 ) -> tuple[Route, ...]:
     """The routes with their adapters resolved to digests. Blocks (reads adapters).
 
+    `kept` targets were accepted before: they stay so where their adapter cannot be had any more.
     `engine` None leaves out what only an engine can tell. Raises TableRejected with all problems.
     """
     problems: list[Problem] = []
@@ -48,8 +53,11 @@ def validate(
     def target(entry: Entry, field: str, ref: AdapterRef | None) -> Target:
         if ref is None:
             return BASE_TARGET
+        before = (kept or {}).get(ref)
         try:
             artifact = registry.find(ref)
+            if artifact is None and before is not None:
+                return before
             if artifact is None:
                 names = [str(known) for known in registry.refs()]
                 near = difflib.get_close_matches(str(ref), names, n=1, cutoff=0.4)
@@ -67,6 +75,8 @@ def validate(
             elif engine is not None:
                 engine.check_adapter(artifact)
         except GatewayError as error:
+            if before is not None:
+                return before
             fault(entry, field, error.message)
             return BASE_TARGET
         return Target(ref, artifact.digest)

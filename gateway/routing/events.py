@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     ROUTE_ENABLED = "route_enabled"
     ROUTE_PINNED = "route_pinned"
     ROUTE_RESUMED = "route_resumed"
+    ADAPTER_REGISTERED = "adapter_registered"
     ADAPTER_APPROVED = "adapter_approved"
     ADAPTER_REVOKED = "adapter_revoked"
     KEY_CREATED = "key_created"
@@ -68,6 +69,16 @@ class RouteResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterRegistered:
+    """Somebody brought the adapter in over the admin API: the one who may not also approve it,
+    where two persons are asked for."""
+
+    ref: AdapterRef
+    digest: str
+    kind: Literal[EventKind.ADAPTER_REGISTERED] = EventKind.ADAPTER_REGISTERED
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterApproved:
     ref: AdapterRef
     digest: str
@@ -102,6 +113,7 @@ Change = (
     | RouteEnabled
     | RoutePinned
     | RouteResumed
+    | AdapterRegistered
     | AdapterApproved
     | AdapterRevoked
     | KeyCreated

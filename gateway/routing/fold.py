@@ -13,7 +13,9 @@ from gateway.registry.values import AdapterState
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
+    AdapterRegistered,
     AdapterRevoked,
+    Draft,
     Event,
     KeyCreated,
     KeyRevoked,
@@ -38,6 +40,8 @@ from gateway.routing.table import (
 
 # What the registry published an adapter as, by digest; the log's verdict lies above it.
 Published = Callable[[str], AdapterState | None]
+# Why a target cannot be served here, None where it can. A fact of one process, not of the log.
+Lost = Callable[[Target], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class RoutingState:
     file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
+    registered: Mapping[str, Mark] = field(default_factory=dict)  # by adapter digest
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)  # by key id, revoked ones too
 
 
@@ -78,6 +83,9 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             return _override(state, workflow, replace(_hand(state, workflow), pinned=pin))
         case RouteResumed(workflow=workflow):
             return _override(state, workflow, replace(_hand(state, workflow), pinned=None))
+        case AdapterRegistered(digest=digest):
+            # Who brought it in first did; the same content again adds nothing.
+            return replace(state, registered={digest: _mark(event), **state.registered})
         case AdapterApproved(digest=digest):
             return replace(state, verdicts={**state.verdicts, digest: AdapterState.APPROVED})
         case AdapterRevoked(digest=digest):
@@ -90,6 +98,17 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
                 return state
             revoked = replace(known, revoked=_mark(event))
             return replace(state, keys={**state.keys, key_id: revoked})
+
+
+def with_hand_of(state: RoutingState, draft: Draft) -> RoutingState:
+    """The state with a disable laid over it that the log has not got yet. The revision stays."""
+    if not isinstance(draft.change, RouteDisabled):
+        raise ValueError(f"{draft.change.kind} cannot be laid over the log")
+    workflow = draft.change.workflow
+    if _hand(state, workflow).disabled is not None:
+        return state
+    hand = Disabled(state.revision, draft.actor, draft.reason, draft.at)
+    return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))
 
 
 def fold_all(events: Iterable[Event], state: RoutingState | None = None) -> RoutingState:
@@ -107,10 +126,12 @@ def adapter_state(
     return state.verdicts.get(digest, published)
 
 
-def effective(state: RoutingState, published: Published = lambda _: None) -> RoutingTable:
+def effective(
+    state: RoutingState, published: Published = lambda _: None, lost: Lost = lambda _: None
+) -> RoutingTable:
     """The table that requests are resolved against."""
     decisions = {
-        workflow: decide(state, workflow, route, published)
+        workflow: decide(state, workflow, route, published, lost)
         for workflow, route in state.routes.items()
     }
     base = Route(workflow=BASE, target=BASE_TARGET)
@@ -118,27 +139,30 @@ def effective(state: RoutingState, published: Published = lambda _: None) -> Rou
     return RoutingTable(revision=state.revision, decisions=decisions)
 
 
-def decide(state: RoutingState, workflow: str, file_route: Route, published: Published) -> Decision:
-    """Where `workflow` goes: disabled before pinned before the file; revoked goes to fallback."""
+def decide(
+    state: RoutingState, workflow: str, file_route: Route, published: Published, lost: Lost
+) -> Decision:
+    """Where `workflow` goes: disabled before pinned before the file; revoked or lost goes to
+    fallback."""
     hand = _hand(state, workflow)
     route = hand.pinned.route if hand.pinned is not None else file_route
     usual = Reason.PINNED if hand.pinned is not None else Reason.ROUTE
 
-    def usable(target: Target) -> bool:
+    def fault(target: Target) -> str | None:
         if target.digest is None:
-            return True
-        return adapter_state(state, target.digest, published(target.digest)) is not (
-            AdapterState.REVOKED
-        )
+            return None
+        verdict = adapter_state(state, target.digest, published(target.digest))
+        return f"{target} is revoked" if verdict is AdapterState.REVOKED else lost(target)
 
-    fallback = route.fallback if usable(route.fallback) else BASE_TARGET
+    fallback = BASE_TARGET if fault(route.fallback) else route.fallback
     if hand.disabled is not None:
         # A fallback to the very adapter that was switched off would be no switch-off.
         target = BASE_TARGET if fallback == route.target else fallback
         return Decision(workflow, target, Reason.DISABLED, state.revision, route)
-    if usable(route.target):
+    why = fault(route.target)
+    if why is None:
         return Decision(workflow, route.target, usual, state.revision, route)
-    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route)
+    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why)
 
 
 def live_route(state: RoutingState, workflow: str) -> Route | None:

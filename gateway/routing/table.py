@@ -16,7 +16,8 @@ from gateway.errors import BadInput
 
 BASE = "base"
 NAME_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
-_REF = re.compile(rf"^(?P<name>{NAME_PATTERN})@(?P<version>[A-Za-z0-9][A-Za-z0-9._-]{{0,31}})\Z")
+VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+_REF = re.compile(rf"^(?P<name>{NAME_PATTERN})@(?P<version>{VERSION_PATTERN})\Z")
 
 
 class Reason(StrEnum):
@@ -123,6 +124,7 @@ class Decision:
     reason: Reason
     revision: int
     route: Route
+    why: str = ""  # with `fallback`: what is wrong with the adapter that the route names
 
 
 @dataclass(frozen=True, slots=True)

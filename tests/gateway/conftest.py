@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.engine.embedded.rows import Step
+from gateway.engine.embedded.runner import StepResult
 from gateway.registry.store import Registry
 from gateway.serve import Gateway
 from gateway.settings import Settings
@@ -45,6 +49,13 @@ class World:
         async with httpx.AsyncClient(base_url=f"{self.admin}/admin/v1", timeout=30) as client:
             return await client.request(method, path, json=body or None)
 
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait until `condition` holds."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"
+            await asyncio.sleep(0.01)
+
 
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -57,29 +68,31 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def settings_for(files: Path, folder: Path) -> Settings:
+def settings_for(files: Path, folder: Path, **more: object) -> Settings:
     routes = folder / "routes.yaml"
     if not routes.exists():
         routes.write_text(ROUTES)
-    return Settings(
-        port=0,
-        admin_port=0,
-        routes=routes,
-        state=folder / "var",
-        registry=files / "registry",
-        model=str(files / "model"),
-        device="cpu",
-        slots=2,
-        max_rows=4,
-        max_len=500,
-        max_queue=8,
-        grace_s=0.5,
-        log_level="error",
-    )
+    usual: dict[str, object] = {
+        "port": 0,
+        "admin_port": 0,
+        "routes": routes,
+        "state": folder / "var",
+        "registry": files / "registry",
+        "model": str(files / "model"),
+        "device": "cpu",
+        "slots": 2,
+        "max_rows": 4,
+        "max_len": 500,
+        "max_queue": 8,
+        "grace_s": 0.5,
+        "log_level": "error",
+    }
+    return Settings.model_validate(usual | more)
 
 
-async def start(files: Path, folder: Path) -> World:
-    settings = settings_for(files, folder)
+async def start(files: Path, folder: Path, **more: object) -> World:
+    """A running gateway; `more` are settings that differ."""
+    settings = settings_for(files, folder, **more)
     gateway = Gateway(settings)
     await gateway.start()
     inference, admin = (f"http://127.0.0.1:{port}" for port in gateway.ports)
@@ -91,3 +104,25 @@ async def world(tiny_files: Path, tmp_path: Path) -> AsyncIterator[World]:
     running = await start(tiny_files, tmp_path)
     yield running
     await running.gateway.stop()
+
+
+@pytest.fixture
+def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
+    runner = world.gateway.engine._runner
+    run = runner.run
+
+    def slowed(step: Step) -> StepResult:
+        time.sleep(0.01)
+        return run(step)
+
+    monkeypatch.setattr(runner, "run", slowed)
+
+
+async def until(condition: Callable[[], object], deadline_s: float = 20) -> None:
+    """Wait for `condition`, and fail where it never holds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_s
+    while not condition():
+        assert loop.time() < end, "the condition never held"
+        await asyncio.sleep(0.02)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gateway.errors import AdapterRejected
+from gateway.registry.content import adapter_digest
 from gateway.registry.values import AdapterArtifact
 
 _ALLOWED_SUFFIXES = {".json", ".safetensors", ".yaml", ".yml", ".md", ".jsonl"}
@@ -100,12 +101,17 @@ def read_adapter(
             f"was trained on base {artifact.base_fingerprint[:12]} ({artifact.base_name}), this "
             f"engine runs {base_fingerprint[:12]}; serve that base or train the adapter again"
         )
-    for path in artifact.path.iterdir():
+    try:
+        held = list(artifact.path.iterdir())
+    except OSError as error:
+        raise refuse(f"cannot be read: {error}; publish it again") from None
+    for path in held:
         if path.suffix not in _ALLOWED_SUFFIXES:
             raise refuse(f"holds {path.name}; only safetensors and JSON are accepted, never pickle")
     config = _read_config(artifact.path / "adapter_config.json", refuse)
     _check_features(config, refuse)
     try:
+        found = adapter_digest(artifact.path, name)
         tensors = load_file(artifact.path / "adapter_model.safetensors")
     except (OSError, SafetensorError) as error:
         raise refuse(f"adapter_model.safetensors cannot be read: {error}") from None
@@ -146,6 +152,12 @@ def read_adapter(
             a.to(dtype).contiguous(),
             # Scaled in float32 first, so that a bfloat16 engine rounds once.
             (b.float() * scale).to(dtype).t().contiguous(),
+        )
+    # Last: what is wrong with the files themselves says more.
+    if found != artifact.digest:
+        raise refuse(
+            f"its files are not those that were published (digest {found[:12]}, published "
+            f"{artifact.digest[:12]}); put them back, or publish a new version"
         )
     return HostAdapter(
         digest=artifact.digest, rank=max(a.shape[0] for a, _ in weights.values()), weights=weights

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 _REPLACEMENT = "\ufffd"
-# A character is at most four bytes, so a longer run of undecodable tokens is not an unfinished
-# one: it is text that holds the replacement character.
-_MAX_PENDING = 8
+# A character is at most four bytes: of a run of undecodable ones the last three may be one that is
+# not finished, those before are text that holds the replacement character.
+_MAX_UNSURE = 3
+_MAX_WINDOW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +31,34 @@ class Detokenizer:
     def __init__(self, tokenizer: Any, prompt_tail: Sequence[int], stop: tuple[str, ...]) -> None:
         self._tokenizer = tokenizer
         self._window = list(prompt_tail)
-        self._shown = self._decode(self._window)  # text of the window already given out
+        self._shown = len(self._decode(self._window))  # of the window's text, what was given out
         self._stop = stop
         self._held = ""  # given out only once it cannot begin a stop string
-        self._pending = 0
+        self._fresh = 0  # tokens at the window's end that the next window must hold
 
     def push(self, token_id: int) -> Piece:
         """Take one token; the text that is certain now."""
         self._window.append(token_id)
+        self._fresh += 1
         text = self._decode(self._window)
-        self._pending += 1
-        if text.endswith(_REPLACEMENT) and self._pending < _MAX_PENDING:
-            return Piece("")
-        new = text[len(self._shown) :]
-        # The next window starts with the tokens just shown, as context for the join.
-        self._window = self._window[-self._pending :]
-        self._shown = self._decode(self._window)
-        self._pending = 0
+        unsure = _unsure(text)
+        if unsure and self._fresh <= _MAX_UNSURE:
+            # Tokens that are single bytes spoil those before them until a character is whole.
+            return self._pass("")
+        new = text[self._shown : len(text) - unsure]
+        self._shown += len(new)
+        # The next window starts with the tokens just shown, as context for the join; in a long run
+        # of bytes that are no text, with the last few.
+        if unsure == 0 or len(self._window) > _MAX_WINDOW:
+            self._window = self._window[-min(self._fresh, _MAX_WINDOW // 2) :]
+            self._shown = len(self._decode(self._window)) - unsure
+            self._fresh = 0 if unsure == 0 else len(self._window)
         return self._pass(new)
 
     def finish(self) -> str:
         """What was held back, at the end of the continuation."""
-        rest = ""
-        if self._pending:
-            rest = self._decode(self._window)[len(self._shown) :]
-            self._pending = 0
+        text = self._decode(self._window)
+        rest, self._shown = text[self._shown :], len(text)
         piece = self._pass(rest)
         held, self._held = self._held, ""
         return piece.text + ("" if piece.stopped else held)
@@ -100,6 +104,12 @@ class TokenTexts:
         if len(raw) == 6 and raw.startswith("<0x"):
             return text, bytes([int(raw[3:5], 16)])  # byte fallback
         return text, text.encode()
+
+
+def _unsure(text: str) -> int:
+    """How many characters at the end of `text` may still become another one."""
+    run = len(text) - len(text.rstrip(_REPLACEMENT))
+    return min(run, _MAX_UNSURE)
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -74,7 +74,9 @@ class Emitter:
         row.generated += 1
         self.tokens_generated += 1
         if token in self._text.eos_ids and not sampling.ignore_eos:
-            self._put(row, row.detokenizer.finish(), (), (), FinishReason.STOP)
+            # The end has its probability too: who asked for scores gets one for every token.
+            scores = () if sampling.logprobs is None else (self._logprob(sampled),)
+            self._put(row, row.detokenizer.finish(), (), scores, FinishReason.STOP)
             return True
         piece = row.detokenizer.push(token)
         finish: FinishReason | None = None

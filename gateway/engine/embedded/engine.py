@@ -209,7 +209,8 @@ class EmbeddedEngine:
         for token in request.prompt:
             if not 0 <= token < self._model.vocab_size:
                 raise BadInput(
-                    f"token id {token} is outside the vocabulary of {self._model.vocab_size}",
+                    f"the prompt holds token id {token}; this model's vocabulary is 0 to "
+                    f"{self._model.vocab_size - 1}",
                     param="prompt",
                 )
 

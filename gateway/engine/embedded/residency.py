@@ -21,7 +21,7 @@ import torch
 from gateway.engine.embedded.adapter_file import HostAdapter
 from gateway.engine.embedded.lora import LoraLinear
 from gateway.engine.embedded.threads import compute_alone
-from gateway.errors import EngineFault, GatewayError
+from gateway.errors import AdapterRejected, EngineFault, GatewayError
 from gateway.registry.values import AdapterArtifact
 
 log = logging.getLogger(__name__)
@@ -191,8 +191,9 @@ class Residency:
             except GatewayError as error:
                 self._finish(load, error, started)
             except Exception as error:
-                log.exception("loading adapter %s failed", load.artifact.ref)
-                fault = EngineFault(f"adapter {load.artifact.ref} could not be loaded")
+                ref = load.artifact.ref
+                log.exception("loading adapter %s failed", ref)
+                fault = AdapterRejected(f"adapter {ref} could not be loaded", adapter=str(ref))
                 fault.__cause__ = error
                 self._finish(load, fault, started)
             else:
@@ -206,7 +207,13 @@ class Residency:
         index = self._take_slot(load)
         if index is None:
             return
-        self._fill(index, adapter)
+        try:
+            self._fill(index, adapter)
+        except BaseException:
+            with self._changed:
+                self._slots[index] = _Slot()
+                del self._by_digest[artifact.digest]
+            raise
         with self._changed:
             slot = self._slots[index]
             slot.ready = True

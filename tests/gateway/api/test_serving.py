@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from gateway.engine.embedded.rows import Step
-from gateway.engine.embedded.runner import StepResult
-from tests.gateway.conftest import ROUTES, World, start
+from tests.gateway.conftest import ROUTES, World, start, until
 
 
 def client(world: World) -> openai.AsyncOpenAI:
@@ -33,27 +30,6 @@ async def ask(world: World, model: str = "triage", **more: object) -> httpx.Resp
 
 def text(answer: httpx.Response) -> str:
     return str(answer.json()["choices"][0]["message"]["content"])
-
-
-async def until(condition: object, deadline_s: float = 20) -> None:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline_s
-    while not condition():  # type: ignore[operator]
-        assert loop.time() < end, "the condition never held"
-        await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
-    runner = world.gateway.engine._runner
-    run = runner.run
-
-    def slowed(step: Step) -> StepResult:
-        time.sleep(0.01)
-        return run(step)
-
-    monkeypatch.setattr(runner, "run", slowed)
 
 
 async def test_disable_is_obeyed_at_once_and_after_a_restart_and_enable_brings_it_back(
@@ -135,48 +111,6 @@ async def test_echo_scores_a_prompt_of_token_ids(world: World) -> None:
     assert len(scores["token_logprobs"]) == len(prompt) + 1
     assert scores["token_logprobs"][0] is None
     assert all(value <= 0 for value in scores["token_logprobs"][1:])
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "code", "said"),
-    [
-        ({"model": "triag"}, 404, "model_not_found", "triage"),
-        ({"messages": []}, 400, "invalid_value", "messages"),
-        ({"tools": []}, 400, "invalid_value", "tools: is not supported"),
-        ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
-        ({"max_tokens": 401}, 400, "invalid_value", "400"),
-        (
-            {"messages": [{"role": "user", "content": "fox " * 900}]},
-            400,
-            "context_length_exceeded",
-            "500",
-        ),
-        ({"n": 5}, 400, "invalid_value", "at most 4"),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}},
-            400,
-            "invalid_value",
-            "schema",
-        ),
-    ],
-)
-async def test_bad_requests_are_told_what_is_wrong(
-    world: World, change: dict[str, object], status: int, code: str, said: str
-) -> None:
-    answer = await ask(world, **change)  # type: ignore[arg-type]
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (status, code), error
-    assert said in error["message"]
-
-
-async def test_a_full_queue_says_when_to_come_back(world: World) -> None:
-    answers = await asyncio.gather(
-        *(ask(world, "base", max_tokens=300, temperature=1) for _ in range(30)),
-    )
-    full = [a for a in answers if a.status_code == 429]
-    assert full
-    assert all(int(a.headers["retry-after"]) >= 1 for a in full)
-    assert all(a.status_code in (200, 429) for a in answers)
 
 
 @pytest.mark.usefixtures("slow_steps")
@@ -275,3 +209,25 @@ async def test_a_revoked_adapter_leaves_service_at_once(world: World) -> None:
     answer = await ask(world)
     assert answer.headers["x-gateway-target"] == "base"
     assert answer.headers["x-gateway-reason"] == "fallback"
+
+
+@pytest.mark.usefixtures("slow_steps")
+async def test_prompts_of_one_request_are_never_answered_by_two_models(world: World) -> None:
+    # Five prompts for four rows: the last one is restarted when the others have ended.
+    body = {"prompt": [[5, 9, 20 + n] for n in range(5)], "max_tokens": 40, "temperature": 0}
+    engine = world.gateway.engine
+
+    async def complete(workflow: str) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=world.inference, timeout=60) as http:
+            return await http.post("/v1/completions", json={**body, "model": workflow})
+
+    base = await complete("base")
+    asking = asyncio.create_task(complete("triage"))
+    await until(lambda: engine.stats().running_rows == 4)
+    await until(lambda: 0 < engine.stats().running_rows < 4 and engine.stats().queue_depth == 0)
+    done = await world.order("POST", "/workflows/triage/disable", reason="now", in_flight="restart")
+    assert done.status_code == 200
+    answer = await asking
+    assert answer.headers["x-gateway-target"] == "base"
+    texts = [choice["text"] for choice in answer.json()["choices"]]
+    assert texts == [choice["text"] for choice in base.json()["choices"]]

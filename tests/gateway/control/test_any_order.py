@@ -137,7 +137,7 @@ class AnyOrder(RuleBasedStateMachine):
     def promises_hold(self) -> None:
         if not hasattr(self, "plane"):
             return
-        self.run(self.plane._catch_up())
+        self.run(self.plane._keep_up())
         events = list(self.other.read())
         assert [e.revision for e in events] == list(range(1, len(events) + 1))
         assert len(events) >= self.seen

@@ -223,21 +223,20 @@ async def test_command_decided_on_an_old_revision_is_a_conflict(world: World) ->
 
 async def test_command_without_a_revision_tries_again_when_the_log_moves(world: World) -> None:
     plane = await world.start(routes(x="base"))
-    other, real = world.log(), plane._log
+    other, real = world.log(), plane._history.log
     raced: list[Event] = []
 
     class Racing:
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-        def append(self, draft: Draft, *, expected: int) -> Event:
+        def extend(self, records: Any) -> None:
             if not raced:  # another process comes first, between catching up and appending
-                raced.append(
-                    other.append(Draft(RouteDisabled("x"), "cli", "", 1.0), expected=expected)
-                )
-            return real.append(draft, expected=expected)
+                draft = Draft(RouteDisabled("x"), "cli", "", 1.0)
+                raced.append(other.append(draft, expected=records[0].revision - 1))
+            real.extend(records)
 
-    plane._log = cast(Any, Racing())
+    plane._history.log = cast(Any, Racing())
     done = await plane.disable("w", ADA)
     assert done.revision == 3
     assert world.goes_to("x")[1] is Reason.DISABLED
@@ -247,23 +246,23 @@ async def test_command_without_a_revision_tries_again_when_the_log_moves(world: 
 async def test_rollback_decides_on_what_the_log_holds_when_it_commits(world: World) -> None:
     plane = await world.start(routes("a@1"))
     await plane.apply_text(routes("b@1"), source="api", command=ADA)
-    other, real = world.log(), plane._log
+    other, real = world.log(), plane._history.log
     reads: list[int] = []
 
     class Racing:
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-        def read(self, *, after: int = 0, limit: int | None = None) -> Any:
-            found = real.read(after=after, limit=limit)
-            if not reads:
+        def records(self, *, after: int = 0, limit: int | None = None) -> Any:
+            found = real.records(after=after, limit=limit)
+            if not reads and after == 0:
                 reads.append(1)  # c@1 is applied elsewhere just after the plane's first look
                 route = Route("w", Target(C.ref, C.digest))
                 change = TableApplied((route,), "api", "0" * 64)
                 other.append(Draft(change, "cli", "", 1.0), expected=2)
             return found
 
-    plane._log = cast(Any, Racing())
+    plane._history.log = cast(Any, Racing())
     await plane.rollback("w", ADA)
     assert world.goes_to() == ("b@1", Reason.PINNED)  # what was before c@1, not before b@1
 
@@ -442,13 +441,13 @@ async def test_failing_watcher_of_swaps_does_not_fail_the_command(world: World) 
 
 async def test_log_outage_serves_on_and_catches_up_by_itself(world: World) -> None:
     plane = await world.start(routes("a@1"))
-    real = plane._log
+    real = plane._history.log
 
     class Down:
         def __getattr__(self, name: str) -> Any:
             raise LogUnavailable("the log is away")
 
-    plane._log = cast(Any, Down())
+    plane._history.log = cast(Any, Down())
     with pytest.raises(LogUnavailable):
         await plane.disable("w", ADA)
     assert world.goes_to() == ("a@1", Reason.ROUTE)
@@ -456,7 +455,7 @@ async def test_log_outage_serves_on_and_catches_up_by_itself(world: World) -> No
     world.log().append(
         Draft(AdapterRevoked(AdapterRef("a", "1"), A.digest), "cli", "", 1.0), expected=1
     )
-    plane._log = real
+    plane._history.log = real
     await world.until(lambda: world.goes_to() == ("base", Reason.FALLBACK), 3.0)
     assert plane.log_error is None
 
@@ -468,11 +467,11 @@ async def test_slow_subscriber_is_told_it_lagged_and_blocks_nobody(world: World)
     await asyncio.sleep(0)
     await plane.disable("w", ADA)
     assert (await first).revision == 2
-    (queue,) = plane._subscribers
+    (queue,) = plane._live._subscribers
     while not queue.full():
         queue.put_nowait(None)
     await plane.enable("w", ADA)
-    assert plane._subscribers == set()
+    assert plane._live._subscribers == set()
 
 
 async def test_past_table_is_what_it_was(world: World) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.engine.embedded.text import HuggingFaceText
+from gateway.log.location import FolderLocation
 from gateway.registry.store import Registry
 from gateway.serve import Gateway
 from gateway.settings import Settings
@@ -54,7 +55,7 @@ async def serving(files: TinyFiles, folder: Path) -> AsyncIterator[Served]:
             port=0,
             admin_port=0,
             routes=folder / "routes.yaml",
-            state=folder / "var",
+            state=FolderLocation(folder / "var"),
             registry=folder / "registry",
             model=str(files.model),
             device="cpu",

@@ -1,0 +1,187 @@
+"""What a replica keeps on its own disk: a copy of the log, and orders the log has not got yet.
+
+The copy is a log file like any other, written after each event. A restart without the log comes
+up from it, and a log that came back with less than it had is restored from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gateway.errors import GatewayError, LogUnavailable
+from gateway.log.record import Record, verify
+from gateway.log.sqlite import FILE_NAME, SqliteLog
+from gateway.routing.events import Draft, InFlight, RouteDisabled
+
+log = logging.getLogger(__name__)
+
+
+class LocalCopy:
+    """The copy under `folder`. Its methods block but for `add` and `written`, which are for the
+    event loop; `executor` runs the writes."""
+
+    def __init__(self, folder: Path, executor: Executor) -> None:
+        self._folder = folder
+        self._executor = executor
+        self._log: SqliteLog | None = None
+        self._queue: list[Record] = []
+        self._writing: asyncio.Task[None] | None = None
+        self.error: str | None = None  # why the copy is behind, if it is
+
+    @property
+    def path(self) -> Path:
+        """Where the copy lies."""
+        return self._folder / FILE_NAME
+
+    def load(self) -> Sequence[Record]:
+        """All records of the copy; none where there is none. One that is damaged, or was edited,
+        is moved aside: the log is the truth, and a false copy is worse than none."""
+        try:
+            records = self._opened().records()
+        except LogUnavailable as error:
+            if not self.path.exists():
+                self.error = error.message
+                return []
+            records, broken = [], error.message
+        else:
+            revision = verify(records)
+            if revision is None:
+                return records
+            broken = f"revision {revision} is not as it was appended"
+        log.error("the copy %s is moved aside: %s", self.path, broken)
+        self.replace()
+        return []
+
+    def records(self, *, after: int = 0) -> Sequence[Record]:
+        """The copy's records with revision > `after`."""
+        return self._opened().records(after=after)
+
+    def replace(self) -> None:
+        """Move the copy aside, and begin a new one: the log has another history."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        for path in self._folder.glob(f"{FILE_NAME}*"):
+            if ".aside-" not in path.name:
+                path.rename(path.with_name(f"{path.name}.aside-{stamp}-{os.getpid()}"))
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Have records written that follow those before."""
+        self._queue += records
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="copy-log")
+
+    async def written(self) -> None:
+        """Wait until what was added is on disk, or was found not to be writable (`error`)."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._log is not None:
+            self._log.close()
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            batch, self._queue = self._queue, []
+            try:
+                await loop.run_in_executor(self._executor, self._append, batch)
+                self.error = None
+            except GatewayError as error:
+                if self.error is None:
+                    log.error("the copy of the log is behind: %s", error.message)
+                self.error = error.message
+                # Kept: the next event tries again, from where the copy stands.
+                self._queue = batch + self._queue
+                return
+
+    def _append(self, batch: Sequence[Record]) -> None:
+        copy = self._opened()
+        head = copy.head()
+        copy.extend([record for record in batch if record.revision > head])
+
+    def _opened(self) -> SqliteLog:
+        if self._log is None:
+            self._log = SqliteLog(self.path)
+        return self._log
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    workflow: str
+    in_flight: InFlight
+    actor: str
+    reason: str
+    at: float
+    origin: str
+
+
+class LocalOrders:
+    """The disables given to this replica alone while the log was away. Blocks."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "local-orders.jsonl"
+
+    def load(self) -> list[Draft]:
+        """The orders that the log has not got. A line that a crash left half written was never
+        acknowledged and is passed over."""
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            log.error("local orders cannot be read: %s", error)
+            return []
+        drafts = []
+        for text in lines:
+            try:
+                line = _Line(**json.loads(text))
+            except (ValueError, TypeError):
+                log.error("a local order in %s cannot be read: %r", self._path, text[:200])
+                continue
+            change = RouteDisabled(line.workflow, line.in_flight)
+            drafts.append(Draft(change, line.actor, line.reason, line.at, line.origin))
+        return drafts
+
+    def save(self, drafts: Sequence[Draft]) -> None:
+        """Replace what is kept, durably. Raises LogUnavailable."""
+        lines = []
+        for draft in drafts:
+            change = draft.change
+            assert isinstance(change, RouteDisabled)
+            line = _Line(
+                change.workflow, change.in_flight, draft.actor, draft.reason, draft.at, draft.origin
+            )
+            lines.append(json.dumps(asdict(line)) + "\n")
+        temporary = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+            _sync_folder(self._path.parent)
+        except OSError as error:
+            raise LogUnavailable(
+                f"the order cannot be kept in {self._path}: {error}; it would be forgotten at a "
+                "restart"
+            ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

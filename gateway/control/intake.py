@@ -1,0 +1,168 @@
+"""Tables on their way in: a saved routes.yaml or a PUT table, validated whole, made resident, and
+only then a revision. One at a time; nothing here holds up a command."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+
+from gateway.control.adapters import KnownAdapters
+from gateway.control.live import LiveTable
+from gateway.control.values import Command, Committed, FileStatus, changes_between, named
+from gateway.engine.base import Engine
+from gateway.errors import GatewayError, LogUnavailable, Problem, TableRejected
+from gateway.registry.store import Registry
+from gateway.registry.values import AdapterArtifact, AdapterState
+from gateway.routesfile.parse import parse
+from gateway.routesfile.validate import validate
+from gateway.routing.events import API_SOURCE, Change, TableApplied
+from gateway.routing.table import AdapterRef, Target
+
+log = logging.getLogger(__name__)
+
+# Decides on the state in force, appends and swaps; None from the decision changes nothing.
+Commit = Callable[[Callable[[], Awaitable[Change | None]], Command], Awaitable[Committed]]
+
+
+class TableIntake:
+    """Owns the file's status and the adapters that are being loaded for a table to come."""
+
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        engine: Engine,
+        adapters: KnownAdapters,
+        live: LiveTable,
+        state_of: Callable[[AdapterArtifact], AdapterState],
+        commit: Commit,
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._adapters = adapters
+        self._live = live
+        self._state_of = state_of
+        self._commit = commit
+        self._clock = clock
+        self._applying = asyncio.Lock()
+        self.coming: set[str] = set()  # adapters being made resident
+        self.postponed = False  # the file is to be taken in when the log is back
+        self.status = FileStatus(path, False, (), 0.0, 0)
+
+    async def apply(
+        self,
+        text: str,
+        *,
+        source: str,
+        command: Command,
+        dry_run: bool = False,
+        keep: bool = False,
+    ) -> Committed:
+        """See `ControlPlane.apply_text`."""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        kept = self._named_by_routes() if keep else {}
+        is_file = source != API_SOURCE and not dry_run
+        async with self._applying:
+            if is_file and digest == self._live.state.file_digest:
+                self._read(True, ())
+                return Committed(None, self._live.state.revision, ())
+            try:
+                table = await asyncio.to_thread(self._validated, text, source, digest, kept)
+                if dry_run:
+                    changes = changes_between(self._live.table, self._live.preview(table))
+                    return Committed(None, self._live.state.revision, changes)
+                done = await self._make_revision(table, command, {t.digest for t in kept.values()})
+            except GatewayError as error:
+                if is_file:
+                    problems = (
+                        error.problems
+                        if isinstance(error, TableRejected)
+                        else (Problem(error.message, "", source),)
+                    )
+                    self._read(False, problems)
+                raise
+        if is_file:
+            self._read(True, ())
+        return done
+
+    async def take_file(self, *, keep: bool = False) -> None:
+        """Read routes.yaml and apply it if it was edited. Raises as `apply`."""
+        text = await asyncio.to_thread(self._text)
+        source = str(self.status.path)
+        await self.apply(text, source=source, command=Command("file"), keep=keep)
+
+    async def reload(self) -> None:
+        """The same for a file that changed while the gateway runs: what goes wrong is logged and
+        shown in `status`, and the last good table stays."""
+        self._adapters.look.set()
+        self.postponed = False
+        try:
+            await self.take_file()
+        except TableRejected as error:
+            log.error("routes.yaml was not accepted, the last good table stays:\n%s", error)
+        except LogUnavailable as error:
+            log.error("routes.yaml is taken in when the log is back: %s", error)
+            self.postpone()
+        except GatewayError as error:
+            log.error("routes.yaml could not be applied: %s", error)
+        except Exception as error:  # the watch must outlive whatever a file can hold
+            log.exception("routes.yaml could not be applied")
+            source = str(self.status.path)
+            self._read(False, (Problem(f"could not be applied: {error!r}", "", source),))
+
+    def postpone(self) -> None:
+        """Note that the file could not be taken in, as the log is away."""
+        self.postponed = True
+        problem = Problem("is taken in when the log is back", "", str(self.status.path))
+        self._read(False, (problem,))
+
+    async def _make_revision(
+        self, table: TableApplied, command: Command, kept: Collection[str | None]
+    ) -> Committed:
+        async def decide() -> Change | None:
+            # An edit to what came over the API already is an event all the same: the log has
+            # to know that the file was taken, or a restart would take it again.
+            state = self._live.state
+            known = state.table_digest if table.source == API_SOURCE else state.file_digest
+            return None if table.digest == known else table
+
+        wanted = named(self._live.preview(table)) & self._adapters.artifacts.keys()
+        try:
+            self.coming = wanted - set(kept)
+            self._engine.set_pinned(named(self._live.table) | self.coming)
+            for digest in sorted(self.coming):
+                await self._adapters.load(digest)
+            return await self._commit(decide, command)
+        finally:
+            self.coming = set()
+            self._engine.set_pinned(named(self._live.table))
+
+    def _text(self) -> str:
+        path = self.status.path
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            problem = Problem(f"cannot be read: {error}", "", str(path))
+            self._read(False, (problem,))
+            raise TableRejected([problem]) from None
+
+    def _read(self, ok: bool, problems: tuple[Problem, ...]) -> None:
+        revision = self._live.state.revision if ok else self.status.applied_revision
+        self.status = FileStatus(self.status.path, ok, problems, self._clock(), revision)
+
+    def _named_by_routes(self) -> dict[AdapterRef, Target]:
+        routes = self._live.state.routes.values()
+        targets = [target for route in routes for target in (route.target, route.fallback)]
+        return {target.ref: target for target in targets if target.ref is not None}
+
+    def _validated(
+        self, text: str, source: str, digest: str, kept: Mapping[AdapterRef, Target]
+    ) -> TableApplied:
+        self._adapters.read()
+        file = parse(text, source)
+        routes = validate(file, self._registry, self._state_of, self._engine, kept)
+        return TableApplied(routes, source, digest)

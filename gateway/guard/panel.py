@@ -1,0 +1,192 @@
+"""All checks of one version of one route: their evidence, and when it is enough.
+
+`alpha` is split over the checks by their weights, so that the chance that any of them ever trips
+on a healthy route is at most `alpha` (the union bound). A reference that was read from n items is
+no exact rate: half of its check's part pays for an upper bound on it.
+
+A panel is the one mutable record of its route's evidence; the watch that made it writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gateway.guard import sequential as seq
+from gateway.guard.bounds import upper_bound
+from gateway.guard.detectors import Answered, Detector, detector, label_detector
+from gateway.guard.values import CheckKind, CheckRule, GuardRule
+from gateway.guard.windows import Window, WindowRule
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that is counted. `name` is the check's kind, with the label for collapse."""
+
+    name: str
+    check: CheckRule
+    detect: Detector
+    bound: float  # healthy: the bad rate is at most this
+    alpha: float  # its part of the guard's
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one signal; `window` is the plain rule's mean."""
+
+    signal: Signal
+    seen: int
+    bad: float
+    e_value: float
+    tripped: bool
+    window: float | None = None
+
+    @property
+    def line(self) -> float:
+        return 1 / self.signal.alpha
+
+    @property
+    def rate(self) -> float:
+        return self.bad / self.seen if self.seen else 0.0
+
+    def __str__(self) -> str:
+        check = self.signal.check
+        if check.window is not None:
+            return (
+                f"{self.signal.name}: {self.window or 0:.1%} of the last {check.window} answers "
+                f"are bad, over the rule's {check.threshold or 0:.1%}"
+            )
+        return (
+            f"{self.signal.name}: {self.bad:g} of {self.seen} answers are bad ({self.rate:.1%}), "
+            f"allowed are {self.signal.bound:.1%}; evidence {self.e_value:.3g}, "
+            f"enough is {self.line:.3g}"
+        )
+
+
+def signals(rule: GuardRule, schema: Mapping[str, Any] | None) -> tuple[Signal, ...]:
+    """The signals of a guard, with their bounds and parts of alpha."""
+    testing = sum(check.weight for check in rule.checks if check.window is None)
+    found: list[Signal] = []
+    for check in rule.checks:
+        part = rule.alpha * check.weight / testing if testing else rule.alpha
+        bound, part = bound_of(check, part)
+        if check.kind is CheckKind.COLLAPSE:
+            # Each label's share against one bound: healthy is that none is over it. Where the
+            # labels' distribution is within `tolerance` of its reference in total variation, no
+            # label's share is over its own by more.
+            found += [
+                Signal(
+                    f"collapse:{label}",
+                    check,
+                    label_detector(label, check.labels),
+                    bound,
+                    part / len(check.labels),
+                )
+                for label in check.labels
+            ]
+        else:
+            found.append(Signal(check.kind.value, check, detector(check, schema), bound, part))
+    return tuple(found)
+
+
+def bound_of(check: CheckRule, alpha: float) -> tuple[float, float]:
+    """The bound of a check, and what is left of `alpha` for its test."""
+    reference = check.reference
+    if check.reference_items is not None:
+        alpha /= 2
+        items = check.reference_items
+        reference = upper_bound(reference * items, items, alpha)
+    return min(max(reference + check.tolerance, seq.LEAST_BOUND), seq.MOST_BOUND), alpha
+
+
+class Panel:
+    """The evidence of one version of a route."""
+
+    def __init__(self, rule: GuardRule, schema: Mapping[str, Any] | None) -> None:
+        self.rule = rule
+        self.signals = signals(rule, schema)
+        count = len(self.signals)
+        self._bound = np.array([signal.bound for signal in self.signals])
+        self._line = np.array([1 / signal.alpha for signal in self.signals])
+        self._stake = seq.stakes(self._bound)  # [signals, stakes]
+        self._wealth = np.zeros((count, seq.STAKES))
+        self._seen = np.zeros(count)
+        self._bad = np.zeros(count)
+        self._tripped = [False] * count
+        self._tests = np.array([signal.check.window is None for signal in self.signals])
+        self._windows = [_window(signal.check) for signal in self.signals]
+
+    def score(self, seen: Answered) -> list[float | None]:
+        """One score for each signal. Reads nothing that `take` writes: for any thread."""
+        return [signal.detect(seen) for signal in self.signals]
+
+    def take(self, scores: Sequence[float | None]) -> list[Evidence]:
+        """Count one answer's scores; the signals that trip by it, each only once."""
+        counted = np.array([score is not None for score in scores], dtype=np.float64)
+        bad = np.array([score or 0.0 for score in scores])
+        grown = np.where(counted[:, None] > 0, seq.growth(self._stake, self._bound, bad), 1.0)
+        self._wealth = seq.advance(self._wealth, self._seen, counted, grown)
+        self._seen += counted
+        self._bad += bad * counted
+        over = (seq.e_value(self._wealth, self._seen) >= self._line) & self._tests
+        for at, (window, score) in enumerate(zip(self._windows, scores, strict=True)):
+            if window is not None and score is not None:
+                over[at] = window.add(score)
+        new = [at for at, is_over in enumerate(over) if is_over and not self._tripped[at]]
+        for at in new:
+            self._tripped[at] = True
+        return [self._evidence(at) for at in new]
+
+    def evidence(self) -> list[Evidence]:
+        """What is known of every signal now."""
+        return [self._evidence(at) for at in range(len(self.signals))]
+
+    def saved(self) -> dict[str, Any]:
+        """The evidence as JSON values. Windows are not kept: they fill again soon."""
+        return {
+            "names": [signal.name for signal in self.signals],
+            "wealth": self._wealth.tolist(),
+            "seen": self._seen.tolist(),
+            "bad": self._bad.tolist(),
+            "tripped": self._tripped,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `saved` gave. Raises ValueError where it is of other signals."""
+        try:
+            wealth = np.asarray(saved["wealth"], dtype=np.float64)
+            seen = np.asarray(saved["seen"], dtype=np.float64)
+            bad = np.asarray(saved["bad"], dtype=np.float64)
+            tripped = [bool(value) for value in saved["tripped"]]
+            names = list(saved["names"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the evidence of a panel: {error!r}") from None
+        fits = (wealth.shape, seen.shape, bad.shape, len(tripped)) == (
+            self._wealth.shape,
+            self._seen.shape,
+            self._bad.shape,
+            len(self.signals),
+        )
+        if not fits or names != [s.name for s in self.signals] or not np.isfinite(wealth).all():
+            raise ValueError("the evidence is of other signals")
+        self._wealth, self._seen, self._bad, self._tripped = wealth, seen, bad, tripped
+
+    def _evidence(self, at: int) -> Evidence:
+        window = self._windows[at]
+        return Evidence(
+            self.signals[at],
+            int(self._seen[at]),
+            float(self._bad[at]),
+            float(seq.e_value(self._wealth[at], self._seen[at])),
+            self._tripped[at],
+            None if window is None else window.mean,
+        )
+
+
+def _window(check: CheckRule) -> Window | None:
+    if check.window is None or check.threshold is None:
+        return None
+    return Window(WindowRule(check.window, check.threshold))

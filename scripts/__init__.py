@@ -1,0 +1,1 @@
+"""Tools of the project's own; no part of the packages."""

@@ -1,0 +1,45 @@
+"""The reference of the admin API, from the app's own OpenAPI description."""
+
+from __future__ import annotations
+
+from gateway.api.admin import create_admin_app
+from gateway.api.callers import LiveKeys
+from gateway.settings import Settings
+from scripts.docs.openapi import Description, as_json, bodies, endpoints
+from scripts.docs.parts import parts
+
+_SCHEMA = "admin-openapi.json"
+
+
+def description() -> Description:
+    """The OpenAPI description that `/admin/v1/openapi.json` answers."""
+    with parts() as made:
+        app = create_admin_app(
+            made.plane,
+            made.registry,
+            made.engine,
+            LiveKeys(made.plane),
+            body_limit_bytes=Settings().body_limit_bytes,
+        )
+        return app.openapi()
+
+
+def openapi_json() -> str:
+    """The description as the file beside the page."""
+    return as_json(description())
+
+
+def page() -> str:
+    """Every endpoint and every body."""
+    found = description()
+    return "\n".join(
+        [
+            "# The admin API\n",
+            "At the admin port (`--admin-port`, 8001), on loopback. It describes itself at\n"
+            f"`/admin/v1/openapi.json`; the same is in [{_SCHEMA}]({_SCHEMA}). An error is\n"
+            '`{"error": {"message", "type", "param", "code"}}`; a rejected table also lists\n'
+            "`problems` with file, line, column and field.\n",
+            endpoints(found),
+            bodies(found),
+        ]
+    )

@@ -1,0 +1,48 @@
+"""The reference of the inference API, from the app's own OpenAPI description."""
+
+from __future__ import annotations
+
+from gateway.api.answering import Services
+from gateway.api.callers import LiveKeys
+from gateway.api.inference import create_inference_app
+from gateway.api.inflight import InFlight
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from scripts.docs.openapi import Description, as_json, bodies, endpoints
+from scripts.docs.parts import parts
+
+_SCHEMA = "inference-openapi.json"
+
+
+def description() -> Description:
+    """The OpenAPI description that `/openapi.json` answers."""
+    with parts() as made:
+        services = Services(made.plane, made.engine, Metrics(), InFlight())
+        app = create_inference_app(
+            services, LiveKeys(made.plane), body_limit_bytes=Settings().body_limit_bytes
+        )
+        return app.openapi()
+
+
+def openapi_json() -> str:
+    """The description as the file beside the page."""
+    return as_json(description())
+
+
+def page() -> str:
+    """Every endpoint and every body."""
+    found = description()
+    return "\n".join(
+        [
+            "# The inference API\n",
+            "At the inference port (`--port`, 8000): the OpenAI API, with the workflow as\n"
+            "`model`. The official `openai` client works with it unmodified. It describes itself\n"
+            f"at `/openapi.json`; the same is in [{_SCHEMA}]({_SCHEMA}). A field that is not\n"
+            "listed here is refused by name with 400, never ignored.\n",
+            "Each answer says in its headers what was decided: `x-request-id`,\n"
+            "`x-gateway-workflow`, `x-gateway-target` (`base` or `name@version`),\n"
+            "`x-gateway-revision` and `x-gateway-reason`. Errors are OpenAI error objects.\n",
+            endpoints(found),
+            bodies(found),
+        ]
+    )

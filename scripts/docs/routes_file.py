@@ -1,0 +1,92 @@
+"""The reference of routes.yaml and its JSON schema, from the parser's own keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.routesfile.keys import ENTRY, TOP, VERSION, Key
+from gateway.routing.table import BASE, NAME_PATTERN, VERSION_PATTERN
+from scripts.docs.markdown import code, sentence, table
+
+_SCHEMA = "routes.schema.json"
+_TARGET = rf"^({BASE}|{NAME_PATTERN}@{VERSION_PATTERN})$"
+_TYPES = {"text": "string", "whole number": "integer", "number": "number", "mapping": "object"}
+
+
+def schema_json() -> str:
+    """A JSON schema for editors. The gateway checks more: that adapters exist, are approved and
+    fit the base model."""
+    entry = {
+        "type": "object",
+        "properties": {key.name: _property(key) for key in ENTRY},
+        "required": [key.name for key in ENTRY if key.required],
+        "additionalProperties": False,
+    }
+    top = {key.name: _property(key) for key in TOP}
+    top["version"] = {"const": VERSION, "description": top["version"]["description"]}
+    top["workflows"] |= {
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^{NAME_PATTERN}$", "not": {"const": BASE}},
+        "additionalProperties": entry,
+    }
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "routes.yaml",
+        "description": "The routing table: which workflow is answered by what.",
+        "type": "object",
+        "properties": top,
+        "required": [key.name for key in TOP if key.required],
+        "additionalProperties": False,
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def page() -> str:
+    """The format, its keys, their limits and defaults."""
+    return "\n".join(
+        [
+            "# routes.yaml\n",
+            "The routing table: which workflow is answered by what. A client names the workflow\n"
+            "as `model`. The workflow `base` is always there and goes to the base model.\n",
+            "A running gateway takes in a saved edit by itself. The file is checked whole; a\n"
+            "fault in one route changes nothing, and `gateway status` says what is wrong, with\n"
+            "line, column and field. `gateway apply FILE --dry-run` checks a file and applies\n"
+            "nothing. Unknown keys and keys that stand twice are faults.\n",
+            "Editors that know JSON Schema can check the form with\n"
+            f"[{_SCHEMA}]({_SCHEMA}): put `# yaml-language-server: $schema=` and the path to it\n"
+            "in the file's first line.\n",
+            "## The file\n",
+            _keys(TOP),
+            "Names of workflows are lower-case letters, digits, `.`, `_` and `-`, at most 64\n"
+            "characters, and begin and end with a letter or digit.\n",
+            "## A workflow\n",
+            _keys(ENTRY),
+        ]
+    )
+
+
+def _keys(keys: Sequence[Key]) -> str:
+    rows = [
+        (
+            code(key.name),
+            key.kind,
+            "required" if key.required else key.default,
+            key.limits,
+            sentence(key.meaning),
+        )
+        for key in keys
+    ]
+    return table(("key", "kind", "default", "limits", "what it is"), rows)
+
+
+def _property(key: Key) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": _TYPES[key.kind], "description": sentence(key.meaning)}
+    if key.minimum is not None:
+        found["minimum"] = key.minimum
+    if key.maximum is not None:
+        found["maximum"] = key.maximum
+    if key.name in ("target", "fallback"):
+        found["pattern"] = _TARGET
+    return found

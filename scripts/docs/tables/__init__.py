@@ -1,0 +1,19 @@
+"""The tables of figures, made from benchmarks/results/*.json and registry/*/*/report.json.
+
+A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between is made by the function
+that TABLES calls NAME. To add a table: a function here, in a file of its own, that returns
+Markdown (`figures.py` reads the files), and its name in TABLES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from scripts.docs.tables.adapters import adapters
+from scripts.docs.tables.engine import engine, engine_gpu
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "adapters": adapters,
+    "engine": engine,
+    "engine-gpu": engine_gpu,
+}

@@ -1,0 +1,279 @@
+"""Several replicas on one real Redis: one truth, which survives what happens to the Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gateway.control import retreat
+from gateway.control.fleet import Answer
+from gateway.control.plane import Command, ControlPlane
+from gateway.errors import LogUnavailable, NotAllowed, RevisionConflict
+from gateway.log.location import RedisLocation, parse_location
+from gateway.log.record import verify
+from gateway.log.redis import RedisLog
+from gateway.log.redis_register import RedisRegister
+from gateway.routing.events import API_SOURCE, Draft, RouteDisabled, TableApplied
+from gateway.routing.table import Reason, Route, Target
+from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
+from tests.redis_server import RedisServer
+
+A, B = adapter("a@1"), adapter("b@1")
+ADA, BOB = Command("ada", "because"), Command("bob", "as well")
+TABLE = "version: 1\nworkflows:\n  w: {target: a@1}\n  v: {target: b@1}\n"
+
+
+class Replica:
+    """One plane with its own disk, registry and engine."""
+
+    def __init__(self, name: str, folder: Path, url: str) -> None:
+        self.name = name
+        self.folder = folder / name
+        self.url = url
+        self.registry = MemoryRegistry(A, B)
+        self.engine = RecordingEngine()
+        self.plane: ControlPlane
+
+    async def start(self) -> ControlPlane:
+        self.folder.mkdir(exist_ok=True)
+        file = self.folder / "routes.yaml"
+        if not file.exists():
+            file.write_text(TABLE)
+        location = parse_location(self.url)
+        assert isinstance(location, RedisLocation)
+        self.plane = ControlPlane(
+            RedisLog(location),
+            cast(Any, self.registry),
+            cast(Any, self.engine),
+            file,
+            replica=self.name,
+            local=self.folder / "copy",
+            register=RedisRegister(location),
+        )
+        await self.plane.start()
+        return self.plane
+
+    def goes_to(self, workflow: str = "w") -> tuple[str, Reason]:
+        decision = self.plane.table.resolve(workflow)
+        assert decision is not None
+        return str(decision.target), decision.reason
+
+
+class Group:
+    """Replicas on one Redis."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.replicas: list[Replica] = []
+
+    async def add(self, name: str) -> Replica:
+        replica = Replica(name, self.folder, self.server.url)
+        self.replicas.append(replica)
+        await replica.start()
+        return replica
+
+    async def agree(self) -> None:
+        await until(
+            lambda: (
+                len({r.plane.state.revision for r in self.replicas}) == 1
+                and all(r.plane.log_error is None and not r.plane.owed for r in self.replicas)
+            )
+        )
+        states = [r.plane.state for r in self.replicas]
+        assert all(state == states[0] for state in states)
+        log = cast(RedisLog, self.replicas[0].plane._history.log)
+        assert verify(await asyncio.to_thread(log.records)) is None
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (there is no event for it)
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    made = RedisServer(tmp_path / "redis").start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+async def group(server: RedisServer, tmp_path: Path) -> AsyncIterator[Group]:
+    made = Group(server, tmp_path)
+    yield made
+    for replica in made.replicas:
+        await replica.plane.close()
+
+
+async def test_a_disable_on_one_replica_is_obeyed_and_acknowledged_by_all(group: Group) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    done = await one.plane.disable("w", ADA)
+    said = await one.plane.fleet.acknowledged(done.revision, "w", 10)
+    assert {a.replica: a.answer for a in said} == {"one": Answer.OBEYED, "two": Answer.OBEYED}
+    assert two.goes_to() == ("base", Reason.DISABLED)
+    await group.agree()
+
+
+async def test_replicas_with_the_same_file_make_one_revision_of_it(group: Group) -> None:
+    one = await group.add("one")
+    await group.add("two")
+    assert one.plane.state.revision == 1
+
+
+async def test_a_replica_that_ends_leaves_and_one_that_hangs_is_silent(group: Group) -> None:
+    one, two, three = [await group.add(name) for name in ("one", "two", "three")]
+    await three.plane.close()
+    two.plane._follower.stop()  # it lives and beats, and does not follow
+    await asyncio.to_thread(two.plane._follower.join)
+    done = await one.plane.disable("w", ADA)
+    said = await one.plane.fleet.acknowledged(done.revision, "w", 0.3)
+    assert {a.replica: a.answer for a in said} == {"one": Answer.OBEYED, "two": Answer.SILENT}
+
+
+async def test_a_route_takes_effect_where_its_adapter_is_and_is_pending_elsewhere(
+    group: Group,
+) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    late = adapter("late@1")
+    one.registry.held[late.ref] = late
+    text = TABLE.replace("a@1", "late@1")
+    done = await one.plane.apply_text(text, source=API_SOURCE, command=ADA)
+    assert one.goes_to() == ("late@1", Reason.ROUTE)
+    await until(lambda: two.plane.state.revision == done.revision)
+    assert two.goes_to() == ("a@1", Reason.ROUTE)
+    assert two.plane.table.decisions["w"].revision == 1  # where that is the route
+    said = await one.plane.fleet.acknowledged(done.revision, "w", 10)
+    assert [a.answer for a in said] == [Answer.OBEYED, Answer.PENDING]
+    two.registry.held[late.ref] = late
+    two.plane._adapters.look.set()
+    await until(lambda: two.goes_to() == ("late@1", Reason.ROUTE))
+    assert not two.plane.pending
+
+
+async def test_a_disable_does_not_wait_for_a_pending_adapter(group: Group) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    late = adapter("late@1")
+    one.registry.held[late.ref] = late
+    text = TABLE.replace("a@1", "late@1")
+    await one.plane.apply_text(text, source=API_SOURCE, command=ADA)
+    await until(lambda: bool(two.plane.pending))
+    await one.plane.disable("w", ADA)
+    await until(lambda: two.goes_to() == ("base", Reason.DISABLED))
+
+
+async def test_a_revision_that_no_replica_can_hold_is_taken_back_with_the_reason(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retreat, "_AFTER_S", 0.2)
+    one, two = await group.add("one"), await group.add("two")
+    ghost = adapter("ghost@1")
+    log = cast(RedisLog, one.plane._history.log)
+    routes = (
+        Route("v", Target(B.ref, B.digest)),
+        Route("w", Target(ghost.ref, ghost.digest)),
+    )
+    draft = Draft(TableApplied(routes, API_SOURCE, "0" * 64), "cli", "", 1.0)
+    await asyncio.to_thread(log.append, draft, expected=1)
+    await until(lambda: one.goes_to() == ("a@1", Reason.PINNED))
+    await until(lambda: two.goes_to() == ("a@1", Reason.PINNED))
+    (event, *_) = await one.plane.history()
+    assert event.actor == "gateway"
+    assert "ghost@1 is not in the registry" in event.reason
+    await group.agree()
+
+
+async def test_two_operators_at_once_one_wins_and_the_other_is_told(group: Group) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    on = one.plane.state.revision
+    results = await asyncio.gather(
+        one.plane.disable("w", Command("ada", "x", expected_revision=on)),
+        two.plane.disable("v", Command("bob", "y", expected_revision=on)),
+        return_exceptions=True,
+    )
+    (told,) = [r for r in results if isinstance(r, BaseException)]
+    assert isinstance(told, RevisionConflict)
+    assert told.actor in ("ada", "bob")
+    await group.agree()
+
+
+async def test_a_lost_redis_is_served_without_and_a_local_disable_reaches_all_later(
+    group: Group,
+) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    await one.plane.disable("v", ADA)
+    await group.agree()
+    group.server.kill()
+    await until(lambda: one.plane.log_error is not None and two.plane.log_error is not None)
+    assert one.plane.stale_seconds > 0
+    assert one.goes_to() == ("a@1", Reason.ROUTE)
+    with pytest.raises(LogUnavailable):
+        await one.plane.disable("w", ADA)
+    done = await one.plane.disable("w", ADA, local=True)
+    assert (done.owed, done.kept) == (True, True)
+    assert one.goes_to() == ("base", Reason.DISABLED)
+    assert two.goes_to() == ("a@1", Reason.ROUTE)
+    with pytest.raises(NotAllowed):
+        await one.plane.disable("w", BOB, local=True)
+    # It comes back empty: what it lost is given back from the replicas' copies.
+    group.server.start()
+    await until(lambda: two.goes_to() == ("base", Reason.DISABLED))
+    await group.agree()
+    assert two.goes_to("v") == ("base", Reason.DISABLED)
+    assert one.plane.stale_seconds == 0
+    assert one.plane.state.revision == 3
+
+
+async def test_a_restart_without_redis_serves_the_copy_and_forgets_no_local_disable(
+    group: Group,
+) -> None:
+    one = await group.add("one")
+    await one.plane.disable("v", ADA)
+    group.server.kill()
+    await until(lambda: one.plane.log_error is not None)
+    await one.plane.disable("w", ADA, local=True)
+    await one.plane.close()
+    await one.start()
+    assert one.plane.not_ready is None
+    assert one.plane.log_error
+    assert one.goes_to("v") == ("base", Reason.DISABLED)
+    assert one.goes_to("w") == ("base", Reason.DISABLED)
+    group.server.start()
+    await group.agree()
+    events = await one.plane.history()
+    assert isinstance(events[0].change, RouteDisabled)
+    assert (events[0].change.workflow, events[0].actor) == ("w", "ada")
+
+
+async def test_a_start_without_redis_and_copy_is_not_ready_until_it_is_back(group: Group) -> None:
+    group.server.kill()
+    one = await group.add("one")
+    assert one.plane.not_ready is not None
+    assert "no copy" in one.plane.not_ready
+    group.server.start()
+    await until(lambda: one.plane.not_ready is None)
+    assert one.goes_to() == ("a@1", Reason.ROUTE)
+
+
+async def test_a_log_with_another_history_is_taken_over_and_loses_no_disable(
+    group: Group,
+) -> None:
+    one = await group.add("one")
+    await one.plane.disable("w", ADA)
+    await one.plane.close()
+    group.server.kill()  # it loses everything, and a replica without a copy comes first
+    group.server.start()
+    two = await group.add("two")
+    await two.plane.disable("v", BOB)
+    await one.start()
+    await group.agree()
+    for replica in (one, two):
+        assert replica.goes_to("w") == ("base", Reason.DISABLED)
+        assert replica.goes_to("v") == ("base", Reason.DISABLED)
+    (event, *_) = await two.plane.history()
+    assert "the log lost revision 2" in event.reason
