@@ -83,6 +83,24 @@ class QueueFull(GatewayError):
         self.retry_after_s = retry_after_s
 
 
+class RequestTooLarge(GatewayError):
+    """A request's body is over the limit; it was not read to its end."""
+
+    code = "body_too_large"
+
+
+class RequestTooSlow(GatewayError):
+    """A request did not arrive within its time."""
+
+    code = "request_too_slow"
+
+
+class AnswerTooSlow(GatewayError):
+    """An answer was not ready within a request's time; the engine has stopped working on it."""
+
+    code = "request_timeout"
+
+
 class NoValidKey(GatewayError):
     """A request without a key, or with one that is unknown or revoked."""
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 
-import uvicorn
 from fastapi import FastAPI
 
 from gateway import logs
@@ -17,6 +15,7 @@ from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
 from gateway.api.operators import check_admin_address, is_loopback
+from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.log.location import RedisLocation
@@ -34,6 +33,8 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         """Load the model. Raises GatewayError where it cannot be had or run."""
         self._settings = settings
+        if settings.tls is not None:
+            check_tls(settings.tls)
         files = resolve_model(settings.model, progress=_say)
         self.engine = EmbeddedEngine(
             files.path, name=files.name, fingerprint=files.fingerprint, options=settings.engine
@@ -53,9 +54,13 @@ class Gateway:
         )
         self.keys = LiveKeys(self.plane)
         self.admin_app: FastAPI | None = None  # from `start` on
-        self._servers: list[uvicorn.Server] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Listener] = []
         self.ports: tuple[int, int] = (0, 0)
+
+    @property
+    def scheme(self) -> str:
+        """Of both ports."""
+        return "http" if self._settings.tls is None else "https"
 
     async def start(self) -> None:
         """Serve. Raises TableRejected where routes.yaml is broken."""
@@ -71,11 +76,11 @@ class Gateway:
         metrics, in_flight = Metrics(), InFlight()
         metrics.watch(self.plane, self.engine)
         self.plane.on_swap(in_flight.on_swap)
-        services = Services(self.plane, self.engine, metrics, in_flight)
+        services = Services(self.plane, self.engine, metrics, in_flight, settings.answer)
         inference = create_inference_app(
             services,
             self.keys,
-            body_limit_bytes=settings.body_limit_bytes,
+            body=settings.body,
             require_keys=settings.require_keys,
         )
         self.admin_app = admin = create_admin_app(
@@ -83,55 +88,40 @@ class Gateway:
             self.registry,
             self.engine,
             self.keys,
-            body_limit_bytes=settings.body_limit_bytes,
+            body=settings.body,
             require_keys=not is_loopback(settings.admin_host),
         )
         self.ports = (
-            await self._serve(inference, settings.host, settings.port),
-            await self._serve(admin, settings.admin_host, settings.admin_port),
+            await self._listen(inference, settings.host, settings.port),
+            await self._listen(admin, settings.admin_host, settings.admin_port),
         )
         self.plane.announce(
-            f"http://{settings.host}:{self.ports[0]}",
-            f"http://{settings.admin_host}:{self.ports[1]}",
+            f"{self.scheme}://{settings.host}:{self.ports[0]}",
+            f"{self.scheme}://{settings.admin_host}:{self.ports[1]}",
         )
 
     async def stop(self) -> None:
         """Take no more requests, let the running ones finish within the grace time, and end."""
-        for server in self._servers:
-            server.should_exit = True
-        drained = asyncio.create_task(self.engine.close(self._settings.grace_s))
-        await drained
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listener in self._listeners:
+            listener.take_no_more()
+        await self.engine.close(self._settings.grace_s)
+        for listener in self._listeners:
+            await listener.ended()
         await self.plane.close()
 
-    async def _serve(self, app: FastAPI, host: str, port: int) -> int:
-        config = uvicorn.Config(
+    async def _listen(self, app: FastAPI, host: str, port: int) -> int:
+        settings = self._settings
+        listener = Listener(
             app,
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=int(self._settings.grace_s) + 5,
+            host,
+            port,
+            limits=settings.connection,
+            tls=settings.tls,
+            grace_s=settings.grace_s,
         )
-        server = _Server(config)
-        self._servers.append(server)
-        task = asyncio.create_task(server.serve())
-        self._tasks.append(task)
-        while not server.started:
-            if task.done():
-                task.result()
-                raise OSError(f"{host}:{port} cannot be served")
-            await asyncio.sleep(0.01)
-        bound: int = server.servers[0].sockets[0].getsockname()[1]
-        return bound
-
-
-class _Server(uvicorn.Server):
-    """Signals are the gateway's, not each server's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
+        self._listeners.append(listener)
+        await listener.start()
+        return listener.port
 
 
 async def run(settings: Settings) -> None:
@@ -146,8 +136,9 @@ async def run(settings: Settings) -> None:
     await gateway.start()
     inference, admin = gateway.ports
     _say(f"serving {gateway.engine.info.model} on {gateway.engine.info.device}: ")
-    _say(f"  inference http://{settings.host}:{inference}/v1")
-    _say(f"  admin     http://{settings.admin_host}:{admin}/admin/v1")
+    scheme = gateway.scheme
+    _say(f"  inference {scheme}://{settings.host}:{inference}/v1")
+    _say(f"  admin     {scheme}://{settings.admin_host}:{admin}/admin/v1")
     await stop.wait()
     _say("stopping: running requests may finish")
     await gateway.stop()

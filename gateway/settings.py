@@ -18,8 +18,10 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 
+from gateway.api.limits import AnswerLimits, BodyLimits, ConnectionLimits, Tls
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
 from gateway.errors import BadInput
 from gateway.log.location import FolderLocation, RedisLocation, parse_location
@@ -77,6 +79,23 @@ class Settings(BaseModel):
     threads: int = Field(default=0, ge=0, description="torch threads on CPU; 0 is torch's choice")
     grace_s: float = Field(default=20, ge=0, description="seconds running requests get at a stop")
     body_limit_bytes: int = Field(default=4_000_000, ge=1024, description="largest request body")
+    body_timeout_s: float = Field(default=60, gt=0, description="seconds a body may take to arrive")
+    head_limit_bytes: int = Field(
+        default=32_768, ge=1024, description="largest request line with its headers"
+    )
+    head_timeout_s: float = Field(
+        default=10, gt=0, description="seconds a client may take to send them"
+    )
+    max_prompt_tokens: int | None = Field(
+        default=None, ge=1, description="longest prompt; empty: what the context holds"
+    )
+    request_timeout_s: float = Field(
+        default=600, gt=0, description="seconds a request may take, from its prompt to its end"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="certificate chain (PEM) of both ports; with tls_key"
+    )
+    tls_key: Path | None = Field(default=None, description="its private key (PEM)")
     require_keys: bool = Field(
         default=False, description="inference needs a key also before the first one is made"
     )
@@ -86,6 +105,34 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; set both or neither")
+        return self
+
+    @property
+    def tls(self) -> Tls | None:
+        """The files of TLS, if it is wanted."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return Tls(self.tls_cert, self.tls_key)
+
+    @property
+    def connection(self) -> ConnectionLimits:
+        """What a connection may cost before the app sees it."""
+        return ConnectionLimits(self.head_limit_bytes, self.head_timeout_s)
+
+    @property
+    def body(self) -> BodyLimits:
+        """What a request's body may cost."""
+        return BodyLimits(self.body_limit_bytes, self.body_timeout_s)
+
+    @property
+    def answer(self) -> AnswerLimits:
+        """What one request may cost the engine."""
+        return AnswerLimits(self.max_prompt_tokens, self.request_timeout_s)
 
     @property
     def replica_name(self) -> str:
@@ -143,10 +190,13 @@ def read_settings(
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        origin = origins.get(str(first["loc"][0]) if first["loc"] else "", "")
+        message = first["msg"].removeprefix("Value error, ")
+        if not field:  # of several settings together
+            raise BadInput(message) from None
+        origin = origins.get(str(first["loc"][0]), "")
         known = difflib.get_close_matches(field, Settings.model_fields, n=1)
         hint = f"; did you mean {known[0]}?" if first["type"] == "extra_forbidden" and known else ""
         raise BadInput(
-            f"setting {field} = {first['input']!r} (from {origin}): {first['msg']}{hint}",
+            f"setting {field} = {first['input']!r} (from {origin}): {message}{hint}",
             param=field,
         ) from None

@@ -7,7 +7,7 @@ let in, as the tokens of an answer are, may take the level below zero; the debt 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 _MINUTE_S = 60.0
 _ROUNDING = 1e-9  # of one unit: a wait that was told must be long enough
@@ -30,7 +30,7 @@ class Bucket:
         """The same bucket at `now`."""
         gained = max(0.0, now - self.at) * self.per_minute / _MINUTE_S
         level = min(float(self.per_minute), self.level + gained)
-        return replace(self, level=level, at=max(now, self.at))
+        return Bucket(self.per_minute, level, max(now, self.at))
 
     def wait_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be let in; 0 where it may be now. More than the bucket can
@@ -43,4 +43,4 @@ class Bucket:
     def spend(self, amount: float, now: float) -> Bucket:
         """The bucket after `amount` was taken, whether it held as much or not."""
         filled = self.filled(now)
-        return replace(filled, level=filled.level - amount)
+        return Bucket(self.per_minute, filled.level - amount, filled.at)

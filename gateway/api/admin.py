@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Header, Query
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from gateway import __version__
-from gateway.api import answers, errors
+from gateway.api import answers, errors, shapes
+from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
-from gateway.api.gates import BodyLimit
 from gateway.api.key_admin import key_routes
+from gateway.api.limits import BodyLimits
 from gateway.api.operators import AdminGate, Approving, Operating
 from gateway.api.orders import (
     AddOrder,
@@ -30,6 +32,9 @@ from gateway.registry.store import Registry
 from gateway.routing.events import API_SOURCE, Event
 from gateway.routing.table import AdapterRef
 
+# What every log can count to: SQLite's and Redis's integers have 64 bits.
+RevisionNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
 
 def create_admin_app(
     plane: ControlPlane,
@@ -37,13 +42,17 @@ def create_admin_app(
     engine: Engine,
     keys: LiveKeys,
     *,
-    body_limit_bytes: int,
+    body: BodyLimits,
     require_keys: bool = False,
 ) -> FastAPI:
     """The app of port 8001. `require_keys`: also before the first operator key was made."""
-    app = FastAPI(title="Model-routing gateway: admin", openapi_url="/admin/v1/openapi.json")
+    app = FastAPI(
+        title="Model-routing gateway: admin",
+        openapi_url="/admin/v1/openapi.json",
+        responses=shapes.FAULTS,
+    )
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    app.add_middleware(WholeBody, limits=body)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     app.include_router(key_routes(plane))
 
@@ -59,7 +68,7 @@ def create_admin_app(
 
     @app.get("/admin/v1/revisions")
     async def revisions(
-        before: int | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+        before: RevisionNumber | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
     ) -> answers.Revisions:
         """The revisions, newest first; `before` and `limit` page through them."""
         events = await plane.history(before=before, limit=limit)
@@ -69,7 +78,7 @@ def create_admin_app(
         )
 
     @app.get("/admin/v1/revisions/{number}")
-    async def revision(number: int) -> answers.Revision:
+    async def revision(number: RevisionNumber) -> answers.Revision:
         """One revision: its event, the table after it, and what it changed."""
         event, before, after = await plane.table_at(number)
         return answers.Revision(
@@ -80,13 +89,13 @@ def create_admin_app(
 
     @app.get("/admin/v1/audit")
     async def audit(
-        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+        after: RevisionNumber = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
     ) -> answers.Records:
         """The log's records as they are stored, oldest first, with the chain's hashes."""
         return answers.Records(records=list(await plane.records(after=after, limit=limit)))
 
     @app.get("/admin/v1/diff")
-    async def diff(a: int, b: int | None = None) -> answers.Difference:
+    async def diff(a: RevisionNumber, b: RevisionNumber | None = None) -> answers.Difference:
         """What differs between revision `a` and revision `b` (default: the live table)."""
         _, _, first = await plane.table_at(a)
         second = plane.table if b is None else (await plane.table_at(b))[2]
@@ -200,10 +209,16 @@ def create_admin_app(
             adapters_not_servable=await asyncio.to_thread(_not_servable, plane, registry),
         )
 
-    @app.get("/admin/v1/events")
-    async def events(request: Request) -> StreamingResponse:
+    @app.get(
+        "/admin/v1/events",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
+    async def events(
+        last_event_id: Annotated[RevisionNumber | None, Header()] = None,
+    ) -> StreamingResponse:
         """Revisions as server-sent events, from `Last-Event-ID` or from now on."""
-        last = int(request.headers.get("last-event-id") or plane.table.revision)
+        last = plane.table.revision if last_event_id is None else last_event_id
 
         async def lines() -> AsyncIterator[str]:
             # Subscribed before the past is read: an event may come twice, never not at all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,9 +10,17 @@ from dataclasses import dataclass, field
 
 from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
+from gateway.api.limits import AnswerLimits
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Delta, Engine, FinishReason, GenerationRequest, SamplingParams
-from gateway.errors import AdapterRejected, EngineFault, GatewayError, LogUnavailable, NotFound
+from gateway.errors import (
+    AdapterRejected,
+    AnswerTooSlow,
+    EngineFault,
+    GatewayError,
+    LogUnavailable,
+    NotFound,
+)
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
@@ -27,6 +36,7 @@ class Services:
     engine: Engine
     metrics: Metrics
     in_flight: InFlight
+    limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
         """The decision for `workflow`. Raises NotFound naming the nearest one.
@@ -80,6 +90,8 @@ class Answer:
         raises RouteChanged. Otherwise all are held back until the last, and a restart begins anew.
         """
         running = self.services.in_flight.add(self.workflow)
+        left_s = self.services.limits.seconds - (time.monotonic() - self.arrived)
+        timer = asyncio.get_running_loop().call_later(max(0.0, left_s), running.expire)
         outcome, last = "cancelled", self.arrived
         self.tokens_out = 0
         try:
@@ -90,6 +102,8 @@ class Answer:
                 running.stream = stream = self.services.engine.generate(self._request(decision))
                 try:
                     async for delta in stream:
+                        if running.expired:
+                            break
                         if running.restart:
                             break
                         if delta.finish is FinishReason.CANCELLED:
@@ -107,6 +121,11 @@ class Answer:
                     if running.sent:
                         raise
                     running.restart = True
+                if running.expired:
+                    raise AnswerTooSlow(
+                        f"the request took more than its {self.services.limits.seconds:g} s; ask "
+                        "for less, or ask again"
+                    )
                 if not running.restart:
                     break
                 if running.sent:
@@ -122,6 +141,7 @@ class Answer:
             outcome = error.code
             raise
         finally:
+            timer.cancel()
             if running.stream is not None:
                 running.stream.cancel()
             self.services.in_flight.remove(running)

@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
 
 from gateway.api import errors
 from gateway.api.callers import ANYBODY, Caller, LiveKeys, bearer_token, client_of, operator_of
-from gateway.errors import BadInput, GatewayError
+from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -64,37 +63,3 @@ def caller_of(request: Request) -> Caller:
     """Who the gate let in."""
     caller: Caller = getattr(request.state, "caller", ANYBODY)
     return caller
-
-
-class BodyLimit:
-    """Refuses bodies over the limit before they are parsed: 413."""
-
-    def __init__(self, app: Any, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        read = 0
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = length.isdigit() and int(length) > self._limit
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise BadInput(self._message(), code="body_too_large")
-            return message
-
-        if too_large:
-            body = {"message": self._message(), "type": "invalid_request_error", "param": None}
-            response = JSONResponse({"error": {**body, "code": "body_too_large"}}, 413)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, counted, send)
-
-    def _message(self) -> str:
-        return f"the body is over the limit of {self._limit} bytes; send less"

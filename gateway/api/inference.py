@@ -12,10 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway.api import errors, wire
+from gateway.api import errors, shapes, wire
 from gateway.api.answering import Answer, Services
+from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
-from gateway.api.gates import BodyLimit, ClientGate, caller_of
+from gateway.api.gates import ClientGate, caller_of
+from gateway.api.limits import BodyLimits
 from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
@@ -24,17 +26,19 @@ from gateway.routing.table import Decision
 
 
 def create_inference_app(
-    services: Services, keys: LiveKeys, *, body_limit_bytes: int, require_keys: bool = False
+    services: Services, keys: LiveKeys, *, body: BodyLimits, require_keys: bool = False
 ) -> FastAPI:
     """The app of port 8000. `require_keys`: also before the first client key was made."""
-    app = FastAPI(title="Model-routing gateway", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Model-routing gateway", docs_url=None, redoc_url=None, responses=shapes.FAULTS
+    )
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=body_limit_bytes)
+    app.add_middleware(WholeBody, limits=body)
     app.add_middleware(ClientGate, keys=keys, metrics=services.metrics, required=require_keys)
     app.add_middleware(RequestIds)
     engine = services.engine
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=shapes.answered(shapes.ChatCompletion, stream=True))
     async def chat(body: ChatRequest, request: Request) -> Response:
         """An answer to a conversation, whole or as server-sent events."""
         caller = caller_of(request)
@@ -57,7 +61,7 @@ def create_inference_app(
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return await _answer([answer], shape, request, stream=body.stream, usage=usage)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", responses=shapes.answered(shapes.TextCompletion, stream=True))
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Text that goes on from a prompt; with `echo` and `logprobs`, the prompt's scores."""
         caller = caller_of(request)
@@ -95,7 +99,7 @@ def create_inference_app(
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return await _answer(answers, shape, request, stream=body.stream, usage=usage)
 
-    @app.get("/v1/models")
+    @app.get("/v1/models", responses=shapes.answered(shapes.ModelList))
     async def models(request: Request) -> dict[str, Any]:
         """Every workflow, as a model."""
         caller = caller_of(request)
@@ -103,17 +107,20 @@ def create_inference_app(
         listed = [wire.model(decisions[name]) for name in decisions if caller.may_use(name)]
         return {"object": "list", "data": listed}
 
-    @app.get("/v1/models/{name}")
+    @app.get("/v1/models/{name}", responses=shapes.answered(shapes.Model))
     async def one_model(name: str, request: Request) -> dict[str, Any]:
         """One workflow, as a model."""
         return wire.model(services.decide(name, caller_of(request)))
 
-    @app.get("/health/live")
+    @app.get("/health/live", responses=shapes.answered(shapes.Alive))
     async def live() -> dict[str, str]:
         """Whether the process runs."""
         return {"status": "alive"}
 
-    @app.get("/health/ready")
+    @app.get(
+        "/health/ready",
+        responses={**shapes.answered(shapes.Readiness), 503: {"model": shapes.Readiness}},
+    )
     async def ready() -> JSONResponse:
         """Whether requests can be served (503 where not), with the revision, log and file."""
         plane = services.plane
@@ -133,7 +140,7 @@ def create_inference_app(
         }
         return JSONResponse(detail, 200 if healthy else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Metrics in Prometheus' text format."""
         return PlainTextResponse(
@@ -247,7 +254,15 @@ async def _disconnected(request: Request) -> None:
 
 
 def _room(services: Services, prompt: tuple[int, ...], param: str) -> int:
-    """Tokens left for the answer. Raises BadInput where the prompt leaves none."""
+    """Tokens left for the answer. Raises BadInput where the prompt leaves none, or is over the
+    gateway's own limit."""
+    most = services.limits.prompt_tokens
+    if most is not None and len(prompt) > most:
+        raise BadInput(
+            f"the prompt has {len(prompt)} tokens; this gateway takes {most}; shorten it",
+            param=param,
+            code="context_length_exceeded",
+        )
     limit = services.engine.info.max_len
     if len(prompt) >= limit:
         raise BadInput(

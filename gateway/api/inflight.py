@@ -25,6 +25,13 @@ class Running:
     stream: TokenStream | None = None
     sent: bool = False
     restart: bool = False
+    expired: bool = False  # its time is over
+
+    def expire(self) -> None:
+        """End it: it has taken as long as a request may."""
+        self.expired = True
+        if self.stream is not None:
+            self.stream.cancel()
 
 
 @dataclass

@@ -19,7 +19,7 @@ def description() -> Description:
             made.registry,
             made.engine,
             LiveKeys(made.plane),
-            body_limit_bytes=Settings().body_limit_bytes,
+            body=Settings().body,
         )
         return app.openapi()
 

@@ -18,9 +18,7 @@ def description() -> Description:
     """The OpenAPI description that `/openapi.json` answers."""
     with parts() as made:
         services = Services(made.plane, made.engine, Metrics(), InFlight())
-        app = create_inference_app(
-            services, LiveKeys(made.plane), body_limit_bytes=Settings().body_limit_bytes
-        )
+        app = create_inference_app(services, LiveKeys(made.plane), body=Settings().body)
         return app.openapi()
 
 

@@ -106,8 +106,7 @@ async def world(tiny_files: Path, tmp_path: Path) -> AsyncIterator[World]:
     await running.gateway.stop()
 
 
-@pytest.fixture
-def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
     runner = world.gateway.engine._runner
     run = runner.run
@@ -119,10 +118,6 @@ def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "run", slowed)
 
 
-async def until(condition: Callable[[], object], deadline_s: float = 20) -> None:
-    """Wait for `condition`, and fail where it never holds."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline_s
-    while not condition():
-        assert loop.time() < end, "the condition never held"
-        await asyncio.sleep(0.02)
+@pytest.fixture
+def slow_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_down(world, monkeypatch)

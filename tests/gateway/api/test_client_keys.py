@@ -15,7 +15,7 @@ from gateway.access.values import ClientGrant, Grant, OperatorGrant, Role
 from gateway.control.values import Command
 from gateway.log.sqlite import FILE_NAME, SqliteLog
 from gateway.routing.events import Draft
-from tests.gateway.conftest import World, until
+from tests.gateway.conftest import World
 
 ADA = Command("ada", "for a test")
 
@@ -71,7 +71,7 @@ async def test_a_key_that_another_process_made_is_live_without_a_restart(world: 
         Draft(commands.create(world.gateway.plane.state, key), "cli", "", 1.0), expected=log.head()
     )
     log.close()
-    await until(lambda: key.id in world.gateway.plane.state.keys)
+    await world.until(lambda: key.id in world.gateway.plane.state.keys)
     assert (await call(world, None)).status_code == 401
     assert (await call(world, text)).status_code == 200
 
@@ -136,7 +136,7 @@ async def test_a_stream_holds_its_place_until_it_ends_or_its_client_leaves(world
         )
     assert caught.value.response.json()["error"]["limit"] == "concurrent_requests"
     await stream.close()
-    await until(lambda: usage.running == 0)
+    await world.until(lambda: usage.running == 0)
     assert (await call(world, key)).status_code == 200
 
 

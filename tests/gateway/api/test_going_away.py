@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.engine.embedded.rows import Submission
-from tests.gateway.conftest import World, until
+from tests.gateway.conftest import World
 
 
 @pytest.mark.usefixtures("slow_steps")
@@ -29,12 +29,12 @@ async def test_a_client_that_goes_away_frees_its_row_within_one_decode_step(
     async with httpx.AsyncClient(base_url=world.inference, timeout=60) as http:
         request = http.build_request("POST", "/v1/completions", json=body)
         asking = asyncio.create_task(http.send(request, stream=True))
-        await until(lambda: engine.stats().running_rows == 1)
+        await world.until(lambda: engine.stats().running_rows == 1)
         if stream:
             await (await asking).aclose()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await until(lambda: engine.stats().running_rows == 0)
+        await world.until(lambda: engine.stats().running_rows == 0)
     # The step that was under way when it was told, and none after it.
     assert engine.stats().steps - told_at[0] <= 1
     assert engine.stats().tokens_generated < 480

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.control import adapters
 from tests.gateway.api.test_serving import ask, text
-from tests.gateway.conftest import World, start, until
+from tests.gateway.conftest import World, start
 
 ROUTES = """\
 version: 1
@@ -59,7 +59,7 @@ async def test_damaged_at_start_is_served_by_its_fallback_until_it_is_whole(file
         assert 'gateway_route_fallback{workflow="triage"} 1.0' in metrics
         assert "gateway_adapters_unavailable 1.0" in metrics
         weights(files).write_bytes(kept)
-        await until(lambda: not world.gateway.plane.unavailable)
+        await world.until(lambda: not world.gateway.plane.unavailable)
         answer = await ask(world)
         assert answer.headers["x-gateway-reason"] == "route"
         assert text(answer) == whole

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.gateway.conftest import ROUTES, World, start, until
+from tests.gateway.conftest import ROUTES, World, start
 
 
 def client(world: World) -> openai.AsyncOpenAI:
@@ -128,7 +128,7 @@ async def test_a_client_that_goes_away_frees_its_row(world: World) -> None:
         http.stream("POST", "/v1/chat/completions", json=body) as response,
     ):
         await anext(response.aiter_lines())
-    await until(lambda: engine.stats().running_rows == 0)
+    await world.until(lambda: engine.stats().running_rows == 0)
     assert engine.stats().tokens_generated < 480
 
 
@@ -161,10 +161,10 @@ async def test_a_saved_edit_is_taken_in_and_a_broken_one_changes_nothing(world: 
     plane, path = world.gateway.plane, world.settings.routes
     before = plane.table.revision
     path.write_text(ROUTES.replace("triage@1", "triage@2"))
-    await until(lambda: plane.table.revision == before + 1)
+    await world.until(lambda: plane.table.revision == before + 1)
     assert (await ask(world)).headers["x-gateway-target"] == "triage@2"
     path.write_text(ROUTES.replace("max_tokens: 400", "max_tokn: 400"))
-    await until(lambda: not plane.file_status.ok)
+    await world.until(lambda: not plane.file_status.ok)
     problem = plane.file_status.problems[0]
     assert (problem.line, problem.field) == (5, "workflows.triage.max_tokn")
     assert "max_tokens" in problem.message
@@ -173,7 +173,7 @@ async def test_a_saved_edit_is_taken_in_and_a_broken_one_changes_nothing(world: 
     assert rolled.json()["changes"][0]["after"]["reason"] == "pinned"
     assert (await ask(world)).headers["x-gateway-target"] == "triage@1"
     path.write_text(ROUTES.replace("triage@1", "triage@2") + "# edited\n")
-    await until(lambda: plane.file_status.ok)
+    await world.until(lambda: plane.file_status.ok)
     assert (await ask(world)).headers["x-gateway-reason"] == "pinned"
 
 
@@ -223,8 +223,10 @@ async def test_prompts_of_one_request_are_never_answered_by_two_models(world: Wo
 
     base = await complete("base")
     asking = asyncio.create_task(complete("triage"))
-    await until(lambda: engine.stats().running_rows == 4)
-    await until(lambda: 0 < engine.stats().running_rows < 4 and engine.stats().queue_depth == 0)
+    await world.until(lambda: engine.stats().running_rows == 4)
+    await world.until(
+        lambda: 0 < engine.stats().running_rows < 4 and engine.stats().queue_depth == 0
+    )
     done = await world.order("POST", "/workflows/triage/disable", reason="now", in_flight="restart")
     assert done.status_code == 200
     answer = await asking
