@@ -1,4 +1,4 @@
-.PHONY: help setup run test lint bench-engine format docs data clean
+.PHONY: help setup run test lint bench-engine forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -24,6 +24,9 @@ format: setup  ## format the code
 
 bench-engine: setup  ## engine throughput against transformers and peft (about 5 minutes)
 	.venv/bin/python -m benchmarks.engine
+
+forgetting: setup  ## the forgetting experiment: an aggressive recipe and the default one (about 45 minutes)
+	.venv/bin/python -m benchmarks.forgetting
 
 docs: setup  ## make the reference and the tables of figures from the code and the results
 	.venv/bin/python -m scripts.docs

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 
 from scripts.docs.tables.adapters import adapters
 from scripts.docs.tables.engine import engine, engine_gpu
+from scripts.docs.tables.forgetting import forgetting
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "adapters": adapters,
     "engine": engine,
     "engine-gpu": engine_gpu,
+    "forgetting": forgetting,
 }
