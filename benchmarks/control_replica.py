@@ -36,7 +36,7 @@ async def main(settings: Settings, out: Path) -> None:
     def on_swap(_: RoutingTable, new: RoutingTable, event: Event) -> None:
         swapped.append((time.monotonic(), event.revision))
 
-    Services.decide = noted  # type: ignore[method-assign]
+    Services.decide = noted  # type: ignore[method-assign,assignment]
     gateway = await asyncio.to_thread(Gateway, settings)
     await gateway.start()
     gateway.plane.on_swap(on_swap)

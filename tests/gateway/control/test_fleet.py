@@ -351,9 +351,9 @@ async def test_a_copy_that_cannot_be_written_is_told_and_catches_up(
 
     monkeypatch.setattr(copy, "_append", full)
     await one.plane.disable("w", ADA)
-    assert one.plane.copy_error == "no space left on device"
+    assert "no space" in str(one.plane.copy_error)
     assert one.goes_to() == ("base", Reason.DISABLED)
     monkeypatch.setattr(copy, "_append", real)
     await one.plane.disable("v", ADA)
-    assert one.plane.copy_error is None
+    assert not one.plane.copy_error
     assert [r.revision for r in copy.records()] == [1, 2, 3]
