@@ -1,4 +1,4 @@
-.PHONY: help setup run test lint bench-engine forgetting format docs data clean
+.PHONY: help setup run test lint bench-engine bench-control forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -17,6 +17,9 @@ lint: setup  ## lint, formatting and static types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+bench-control: setup  ## a disable across four replicas on a Redis, and a table of 10,000 workflows
+	.venv/bin/python -m benchmarks.control
 
 format: setup  ## format the code
 	.venv/bin/ruff format .

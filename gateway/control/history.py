@@ -26,6 +26,8 @@ from gateway.routing.table import RoutingTable
 
 log = logging.getLogger(__name__)
 
+_COMPACT_EVERY = 256  # revisions; the one who appends that revision does it
+_KEEP = 1024  # records in the log itself
 _READS = 3  # of a log that moves on, or has lost something, while it is read
 
 P = ParamSpec("P")
@@ -56,6 +58,7 @@ class History:
         self._heard = monotonic()
         self.error: str | None = None  # why the log cannot be used, if it cannot
         self.seen_at = 0.0  # when it last could, by the clock
+        self._compacting: asyncio.Task[None] | None = None
         self.owed: list[Draft] = []  # what is obeyed here and the log has not got
 
     @property
@@ -148,6 +151,8 @@ class History:
         self.take([record])
         if self.copy is not None:
             await self.copy.written()
+        if record.revision % _COMPACT_EVERY == 0:
+            self._compacting = asyncio.create_task(self._compact(), name="compact-log")
         return event_of(record)
 
     def take(self, records: Sequence[Record]) -> None:
@@ -186,6 +191,14 @@ class History:
         if self.error is not None:
             log.warning("the log is back after %.1f s", self.stale_seconds)
         self.error, self.seen_at, self._heard = None, self._clock(), self._monotonic()
+
+    async def _compact(self) -> None:
+        try:
+            moved = await self.call(self.log.compact, keep=_KEEP)
+        except LogUnavailable as error:  # the next one does it
+            log.warning("the log was not compacted: %s", error.message)
+        else:
+            log.info("the log was compacted: %s records moved to its archive", moved)
 
     async def _save(self) -> bool:
         if self._orders is None:

@@ -47,6 +47,11 @@ class RevisionLog(Protocol):
         """The newest revision, 0 for an empty log."""
         ...
 
+    def compact(self, *, keep: int) -> int:
+        """Move all but the newest `keep` records, or some more, to where they cost less; they stay
+        readable. Returns how many were moved."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -135,9 +135,8 @@ class RedisLog:
         return self._head()[0]
 
     def compact(self, *, keep: int, segment: int = 256) -> int:
-        """Move all but the newest `keep` entries to the archive, `segment` at a time.
-
-        Returns how many were moved. Several replicas may do so at once: each segment moves once.
+        """See `RevisionLog.compact`: to the archive, `segment` entries at a time. Several
+        replicas may do so at once: each segment moves once.
         """
         moved = 0
         with self._orders.use() as client:

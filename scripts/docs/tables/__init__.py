@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scripts.docs.tables.adapters import adapters
+from scripts.docs.tables.control import control
 from scripts.docs.tables.engine import engine, engine_gpu
 from scripts.docs.tables.forgetting import forgetting
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "adapters": adapters,
+    "control": control,
     "engine": engine,
     "engine-gpu": engine_gpu,
     "forgetting": forgetting,

@@ -277,3 +277,83 @@ async def test_a_log_with_another_history_is_taken_over_and_loses_no_disable(
         assert replica.goes_to("v") == ("base", Reason.DISABLED)
     (event, *_) = await two.plane.history()
     assert "the log lost revision 2" in event.reason
+
+
+async def test_a_paused_redis_holds_nothing_up_and_all_agree_when_it_goes_on(group: Group) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    group.server.pause()
+    try:
+        with pytest.raises(LogUnavailable):
+            await one.plane.disable("v", ADA)
+        await until(lambda: two.plane.log_error is not None)
+        assert two.goes_to() == ("a@1", Reason.ROUTE)
+        await two.plane.disable("w", BOB, local=True)
+        assert two.goes_to() == ("base", Reason.DISABLED)
+    finally:
+        group.server.resume()
+    await until(lambda: one.goes_to() == ("base", Reason.DISABLED))
+    await group.agree()
+
+
+async def test_a_redis_killed_with_its_file_comes_back_and_is_followed(
+    tmp_path: Path,
+) -> None:
+    server = RedisServer(tmp_path / "redis", appendonly="yes", appendfsync="always").start()
+    group = Group(server, tmp_path)
+    try:
+        one, two = await group.add("one"), await group.add("two")
+        await one.plane.disable("w", ADA)
+        server.kill()
+        server.start()
+        await until(lambda: two.plane.log_error is None and one.plane.log_error is None)
+        await two.plane.disable("v", BOB)
+        await group.agree()
+        assert one.plane.state.revision == 3
+    finally:
+        for replica in group.replicas:
+            await replica.plane.close()
+        server.kill()
+
+
+async def test_a_rollback_while_another_waits_for_its_adapter_is_decided_anew(
+    group: Group,
+) -> None:
+    one, two = await group.add("one"), await group.add("two")
+    text = TABLE.replace("a@1", "b@1")
+    await one.plane.apply_text(text, source=API_SOURCE, command=ADA)
+    await group.agree()
+    one.engine.resident.discard(A.digest)  # evicted: the rollback loads it
+    one.engine.gate.clear()
+    one.engine.waiting.clear()
+    slow = asyncio.create_task(one.plane.rollback("w", ADA))
+    await one.engine.waiting.wait()
+    await two.plane.rollback("w", BOB)
+    one.engine.gate.set()
+    told = (await asyncio.gather(slow, return_exceptions=True))[0]
+    await group.agree()
+    for replica in (one, two):
+        assert replica.plane.state.overrides["w"].pinned is not None
+    # Back to a@1 by bob; ada's was decided again on that, and goes back to what was before it.
+    assert not isinstance(told, BaseException)
+    assert one.goes_to() == ("b@1", Reason.PINNED)
+
+
+async def test_a_copy_that_cannot_be_written_is_told_and_catches_up(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await group.add("one")
+    copy = one.plane._history.copy
+    assert copy is not None
+    real = copy._append
+
+    def full(_: object) -> None:
+        raise LogUnavailable("no space left on device")
+
+    monkeypatch.setattr(copy, "_append", full)
+    await one.plane.disable("w", ADA)
+    assert "no space" in str(one.plane.copy_error)
+    assert one.goes_to() == ("base", Reason.DISABLED)
+    monkeypatch.setattr(copy, "_append", real)
+    await one.plane.disable("v", ADA)
+    assert not one.plane.copy_error
+    assert [r.revision for r in copy.records()] == [1, 2, 3]
