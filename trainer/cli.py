@@ -81,6 +81,49 @@ def train_command(
         raise typer.Exit(NOT_PASSED)
     console.print(Text(f"put it in the registry with: trainer register {folder.root}"))
 
+@app.command("register")
+def register_command(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    registry: Annotated[Path, typer.Option(help="The registry's folder.")] = Path("registry"),
+    version: Annotated[
+        str | None, typer.Option(help="Default: the next whole number.", show_default=False)
+    ] = None,
+    approved: Annotated[
+        bool, typer.Option(help="Publish it as approved; only past its gate.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The run's base, over the recipe's.", show_default=False),
+    ] = None,
+) -> None:
+    """Put a run's adapter into the registry as the next version, a candidate."""
+    from gateway.model.source import resolve_model
+    from gateway.registry.store import Registry
+    from gateway.registry.values import AdapterState
+    from trainer.folder import RunFolder
+    from trainer.gate.codec import read_verdict
+    from trainer.gate.values import Verdict
+    from trainer.recipe_file import read_recipe
+    from trainer.registering import register
+
+    folder = RunFolder(run)
+    verdict = read_verdict(folder.gate)
+    if approved and verdict.verdict is not Verdict.PASS:
+        raise TrainerError(
+            f"the gate says {verdict.verdict.value}: {verdict.reason}. Register it as a candidate; "
+            "`gateway adapters approve --override --reason` is the way past a gate"
+        )
+    files = resolve_model(model or read_recipe(folder.recipe).model, progress=print)
+    artifact = register(
+        folder,
+        Registry(registry),
+        files,
+        version=version,
+        state=AdapterState.APPROVED if approved else AdapterState.CANDIDATE,
+    )
+    print(f"{artifact.ref} {artifact.state} {artifact.digest[:12]} gate {artifact.gate.verdict}")
+    print(f"approve it with: gateway adapters approve {artifact.ref} --reason ...")
+
 
 evals_cli.register(app)
 report_cli.register(app)
