@@ -99,8 +99,8 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             # Who brought it in first did; the same content again adds nothing.
             return replace(state, registered={digest: _mark(event), **state.registered})
         case AdapterApproved(ref=ref, digest=digest, override=override, gate=gate):
-            hand = GateOverride(ref, gate or GateVerdict.NONE, _mark(event)) if override else None
-            return _judged(state, digest, AdapterState.APPROVED, hand)
+            over = GateOverride(ref, gate or GateVerdict.NONE, _mark(event)) if override else None
+            return _judged(state, digest, AdapterState.APPROVED, over)
         case AdapterRevoked(digest=digest):
             return _judged(state, digest, AdapterState.REVOKED, None)
         case KeyCreated(key=key):
