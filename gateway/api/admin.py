@@ -19,6 +19,7 @@ from gateway.api.limits import BodyLimits
 from gateway.api.operators import AdminGate, Approving, Operating
 from gateway.api.orders import (
     AddOrder,
+    ApproveOrder,
     Order,
     ReasonedOrder,
     RollbackOrder,
@@ -171,9 +172,11 @@ def create_admin_app(
         return answers.AdapterDetail(**answers.adapter_fields(plane, artifact), report=report)
 
     @app.post("/admin/v1/adapters/{ref}/approve")
-    async def approve(ref: str, order: Order, who: Approving) -> answers.Outcome:
-        """Let routes name an adapter."""
-        return answers.Outcome.of(await plane.approve(AdapterRef.parse(ref), who.command(order)))
+    async def approve(ref: str, order: ApproveOrder, who: Approving) -> answers.Outcome:
+        """Let routes name an adapter whose gate passed, or any with `override`."""
+        return answers.Outcome.of(
+            await plane.approve(AdapterRef.parse(ref), who.command(order), override=order.override)
+        )
 
     @app.post("/admin/v1/adapters/{ref}/revoke")
     async def revoke(ref: str, order: ReasonedOrder, who: Approving) -> answers.Outcome:
@@ -206,6 +209,9 @@ def create_admin_app(
             ),
             ready=plane.not_ready or "ok",
             replicas=[answers.ShownReplica.of(seen) for seen in await plane.fleet.known()],
+            gates_overridden=[
+                answers.ShownGateOverride.of(each) for each in plane.state.gate_overrides.values()
+            ],
             adapters_not_servable=await asyncio.to_thread(_not_servable, plane, registry),
         )
 

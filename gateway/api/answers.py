@@ -15,8 +15,9 @@ from gateway.control.values import Committed
 from gateway.engine.base import EngineInfo, EngineStats
 from gateway.errors import Problem
 from gateway.log.record import Record
-from gateway.registry.values import AdapterArtifact, AdapterState
+from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
 from gateway.routing.events import Change, Event, EventKind
+from gateway.routing.fold import GateOverride
 from gateway.routing.table import Decision, Reason
 
 
@@ -237,6 +238,18 @@ class Difference(Shown):
     changes: list[ShownChange]
 
 
+class ShownGateOverride(Shown):
+    """An adapter that is approved in spite of its gate."""
+
+    ref: str
+    gate: GateVerdict = Field(description="what the gate had said")
+    by: Mark = Field(description="who approved it all the same, and why")
+
+    @classmethod
+    def of(cls, override: GateOverride) -> ShownGateOverride:
+        return cls(ref=str(override.ref), gate=override.gate, by=override.by)
+
+
 class ShownAdapter(Shown):
     """An adapter of the registry, with the state in force."""
 
@@ -251,6 +264,10 @@ class ShownAdapter(Shown):
     created_at: str
     description: str
     registered: Mark | None = Field(description="who registered it over this API; null: nobody")
+    gate: GateResult = Field(description="what its evals came to; none: published without")
+    gate_override: Mark | None = Field(
+        description="who approved it in spite of its gate; null: nobody"
+    )
 
     @classmethod
     def of(cls, plane: ControlPlane, artifact: AdapterArtifact) -> ShownAdapter:
@@ -265,6 +282,7 @@ class AdapterDetail(ShownAdapter):
 
 def adapter_fields(plane: ControlPlane, artifact: AdapterArtifact) -> dict[str, Any]:
     """The fields of `ShownAdapter`."""
+    override = plane.state.gate_overrides.get(artifact.digest)
     return {
         "ref": str(artifact.ref),
         "digest": artifact.digest,
@@ -277,6 +295,8 @@ def adapter_fields(plane: ControlPlane, artifact: AdapterArtifact) -> dict[str, 
         "created_at": artifact.created_at,
         "description": artifact.description,
         "registered": plane.state.registered.get(artifact.digest),
+        "gate": artifact.gate,
+        "gate_override": override.by if override else None,
     }
 
 
@@ -359,6 +379,9 @@ class Status(Shown):
     ready: str = Field(description="ok, or why requests for workflows are refused")
     replicas: list[ShownReplica] = Field(
         description="every gateway that shares the log, as last heard"
+    )
+    gates_overridden: list[ShownGateOverride] = Field(
+        description="adapters that are approved in spite of their gate"
     )
     adapters_not_servable: list[NotServable]
 

@@ -39,6 +39,15 @@ class ReasonedOrder(Order):
     reason: str = Field(min_length=1, max_length=2000, description="why; kept in the log")
 
 
+class ApproveOrder(Order):
+    """An approval."""
+
+    override: bool = Field(
+        default=False,
+        description="approve although the gate did not pass; needs a reason, and the log keeps it",
+    )
+
+
 class DisableOrder(ReasonedOrder):
     """A switch-off."""
 

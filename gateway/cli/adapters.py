@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.client import AdminClient
 from gateway.cli.options import ADMIN_URL, AdapterName, AdminUrl, AsJson, Reason
-from gateway.cli.outcomes import coded, print_change, print_json
+from gateway.cli.outcomes import by, coded, print_change, print_json
 from gateway.cli.routing import order
 
 app = typer.Typer(no_args_is_help=True, help="The registry's adapters.")
@@ -24,7 +24,10 @@ def list_adapters(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> N
         print_json(data)
         return
     for item in data["adapters"]:
-        print(f"{item['ref']:<32} {item['state']:<10} rank {item['rank']:<3} {item['digest'][:12]}")
+        print(
+            f"{item['ref']:<32} {item['state']:<10} {_gate(item):<20} rank {item['rank']:<3} "
+            f"{item['digest'][:12]}"
+        )
 
 
 @app.command("show")
@@ -37,9 +40,15 @@ def show_adapter(
     if as_json:
         print_json(data)
         return
-    report = data.pop("report")
+    report, gate, hand = (data.pop(name) for name in ("report", "gate", "gate_override"))
     for name, value in data.items():
         print(f"{name:<17} {value if value != '' else '-'}")
+    why = f": {gate['reason']}" if gate["reason"] else ""
+    print(f"gate              {gate['verdict']}{why}")
+    for name, value in gate["figures"].items():
+        print(f"  {name:<15} {value}")
+    if hand is not None:
+        print(f"gate OVERRIDDEN   {by(hand)}")
     print("report" if report else "report            none was published with it")
     for name, value in (report or {}).items():
         if name != "per_item":
@@ -70,10 +79,18 @@ def add_adapter(
 @app.command("approve")
 @coded
 def approve_adapter(
-    ref: AdapterName, reason: Reason = "", admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False
+    ref: AdapterName,
+    override: Annotated[
+        bool,
+        typer.Option("--override", help="Approve it although its gate did not pass; say why."),
+    ] = False,
+    reason: Reason = "",
+    admin_url: AdminUrl = ADMIN_URL,
+    as_json: AsJson = False,
 ) -> None:
-    """Let routes name an adapter."""
-    _judge(ref, "approve", reason, admin_url, as_json)
+    """Let routes name an adapter whose gate passed."""
+    body = order(reason, override=override)
+    _judge(ref, "approve", body, admin_url, as_json)
 
 
 @app.command("revoke")
@@ -82,11 +99,15 @@ def revoke_adapter(
     ref: AdapterName, reason: Reason, admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False
 ) -> None:
     """Take an adapter out of service; its routes go to their fallback."""
-    _judge(ref, "revoke", reason, admin_url, as_json)
+    _judge(ref, "revoke", order(reason), admin_url, as_json)
 
 
-def _judge(ref: str, verb: str, reason: str, admin_url: str, as_json: bool) -> None:
-    done = AdminClient(admin_url).call("POST", f"/adapters/{ref}/{verb}", order(reason))
+def _gate(item: dict[str, Any]) -> str:
+    return f"gate {item['gate']['verdict']}{' OVERRIDDEN' if item['gate_override'] else ''}"
+
+
+def _judge(ref: str, verb: str, body: dict[str, Any], admin_url: str, as_json: bool) -> None:
+    done = AdminClient(admin_url).call("POST", f"/adapters/{ref}/{verb}", body)
     if as_json:
         print_json(done)
         return

@@ -91,6 +91,12 @@ def silent_replicas(done: dict[str, Any]) -> list[str]:
     return [one["replica"] for one in done.get("replicas", ()) if one["answer"] == "silent"]
 
 
+def by(mark: dict[str, Any]) -> str:
+    """Who did a thing, when and why."""
+    why = f": {mark['reason']}" if mark["reason"] else ""
+    return f"by {mark['actor']} at revision {mark['revision']}, {local_time(mark['at'])}{why}"
+
+
 def local_time(at: float) -> str:
     """Seconds since the epoch as the operator's clock shows them."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -69,6 +69,8 @@ def show(
     event = data["event"]
     print(f"revision  {event['revision']}")
     print(f"what      {event['kind']} {_subject(event)}".rstrip())
+    if event["change"].get("override"):
+        print(f"gate      {event['change']['gate']}, OVERRIDDEN")
     print(f"who       {event['actor']}")
     print(f"when      {local_time(event['at'])}")
     print(f"why       {event['reason'] or '-'}")

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.client import AdminClient
 from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
-from gateway.cli.outcomes import coded, local_time, print_json
+from gateway.cli.outcomes import by, coded, local_time, print_json
 
 app = typer.Typer()
 
@@ -36,6 +36,7 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
         *_fleet(data["replicas"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
+        *_gates(data["gates_overridden"]),
         *_adapters(data["unavailable_adapters"], data["adapters_not_servable"]),
     ]
 
@@ -107,6 +108,14 @@ def _overrides(workflows: dict[str, Any]) -> list[str]:
                 f"the file says {route['file_target'] or 'nothing of it'}"
             )
     return found or ["override   none"]
+
+
+def _gates(overridden: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"gate       {item['ref']} is approved IN SPITE OF its gate ({item['gate']}), "
+        f"{by(item['by'])}"
+        for item in overridden
+    ]
 
 
 def _adapters(unavailable: dict[str, str], not_servable: list[dict[str, Any]]) -> list[str]:

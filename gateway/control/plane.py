@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.access import two_persons
+from gateway.control import approval
 from gateway.control.adapters import KnownAdapters
 from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.fleet import (
@@ -366,9 +367,15 @@ class ControlPlane:
 
         return await self._commit(decide, command)
 
-    async def approve(self, ref: AdapterRef, command: Command) -> Committed:
-        """Let routes name the adapter."""
-        return await self._judge(ref, command, AdapterState.APPROVED)
+    async def approve(
+        self, ref: AdapterRef, command: Command, *, override: bool = False
+    ) -> Committed:
+        """Let routes name the adapter.
+
+        Raises NotAllowed where its gate did not pass, unless `override` says to approve it all the
+        same; the log keeps that, with the reason, which is then required (BadInput).
+        """
+        return await self._judge(ref, command, AdapterState.APPROVED, override=override)
 
     async def revoke(self, ref: AdapterRef, command: Command) -> Committed:
         """Take the adapter out of service: its routes go to their fallback at once."""
@@ -409,7 +416,9 @@ class ControlPlane:
         origin = "/".join(part for part in (self._replica, command.origin) if part)
         return Draft(change, command.actor, command.reason, self._clock(), origin)
 
-    async def _judge(self, ref: AdapterRef, command: Command, verdict: AdapterState) -> Committed:
+    async def _judge(
+        self, ref: AdapterRef, command: Command, verdict: AdapterState, *, override: bool = False
+    ) -> Committed:
         # What is to be taken out of service need not be readable any more.
         known = next((a for a in self.artifacts.values() if a.ref == ref), None)
         if known is None or verdict is AdapterState.APPROVED:
@@ -425,7 +434,8 @@ class ControlPlane:
             if verdict is AdapterState.APPROVED:
                 if self._two_person:
                     two_persons.check(self.state, ref, artifact.digest, command.actor)
-                return AdapterApproved(ref, artifact.digest)
+                overridden = approval.check(artifact, override=override, reason=command.reason)
+                return AdapterApproved(ref, artifact.digest, overridden, artifact.gate.verdict)
             return AdapterRevoked(ref, artifact.digest)
 
         return await self._commit(decide, command)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import AdapterRejected
 from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, read_config
-from gateway.registry.values import AdapterState
+from gateway.registry.values import NO_GATE, AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 
 MANIFEST = "manifest.json"
@@ -23,6 +23,18 @@ class ManifestBase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     fingerprint: _Sha256
+
+
+class ManifestGate(BaseModel):
+    """The gate's verdict; absent for an adapter that was made elsewhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    verdict: Literal["pass", "fail", "undecided"]
+    reason: str
+    figures: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+
+    def result(self) -> GateResult:
+        return GateResult(GateVerdict(self.verdict), self.reason, self.figures)
 
 
 class Manifest(BaseModel):
@@ -43,6 +55,7 @@ class Manifest(BaseModel):
     workflow: str = ""
     description: str = ""
     state: AdapterState = AdapterState.CANDIDATE
+    gate: ManifestGate | None = None
 
     @property
     def ref(self) -> AdapterRef:
@@ -68,6 +81,7 @@ def make_manifest(
     workflow: str,
     description: str,
     state: AdapterState,
+    gate: GateResult = NO_GATE,
 ) -> Manifest:
     """The manifest of the adapter in `folder`. Raises AdapterRejected where its configuration
     lacks what a LoRA has."""
@@ -88,6 +102,7 @@ def make_manifest(
         "workflow": workflow,
         "description": description,
         "state": state,
+        "gate": _stated(gate),
     }
     try:
         return Manifest.model_validate(values)
@@ -96,6 +111,12 @@ def make_manifest(
             f"{ref}: {_first(error)}; {CONFIG} needs r and lora_alpha as numbers (a LoRA's)",
             adapter=str(ref),
         ) from None
+
+
+def _stated(gate: GateResult) -> dict[str, Any] | None:
+    if gate.verdict is GateVerdict.NONE:
+        return None
+    return {"verdict": gate.verdict.value, "reason": gate.reason, "figures": dict(gate.figures)}
 
 
 def _first(error: ValidationError) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from gateway.errors import AdapterRejected, BadInput, NotFound
 from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
 from gateway.registry.manifest import MANIFEST, Manifest, make_manifest, parse_manifest
-from gateway.registry.values import AdapterArtifact, AdapterState
+from gateway.registry.values import NO_GATE, AdapterArtifact, AdapterState, GateResult
 from gateway.routing.table import AdapterRef
 
 
@@ -116,8 +116,9 @@ class Registry:
         state: AdapterState = AdapterState.CANDIDATE,
         report: Mapping[str, Any] | None = None,
         recipe: str | None = None,
+        gate: GateResult = NO_GATE,
     ) -> AdapterArtifact:
-        """Publish the PEFT adapter in `folder` as `ref`.
+        """Publish the PEFT adapter in `folder` as `ref`, with the verdict of its evals.
 
         Raises BadInput where `ref` exists with other content, AdapterRejected where the folder is
         no PEFT LoRA adapter or holds what no adapter may hold. Nothing is left behind on a
@@ -140,6 +141,7 @@ class Registry:
                 workflow=workflow,
                 description=description,
                 state=state,
+                gate=gate,
             )
             if report is not None:
                 (staged / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -210,6 +212,7 @@ class Registry:
             workflow=manifest.workflow,
             created_at=manifest.created_at,
             description=manifest.description,
+            gate=manifest.gate.result() if manifest.gate else NO_GATE,
         )
 
 

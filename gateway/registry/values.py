@@ -7,7 +7,8 @@ Layout on disk: `REGISTRY/<name>/<version>/` holds `adapter_config.json` and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +19,27 @@ class AdapterState(StrEnum):
     CANDIDATE = "candidate"
     APPROVED = "approved"
     REVOKED = "revoked"
+
+
+class GateVerdict(StrEnum):
+    """What the evals that an adapter was published with came to."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"  # too few items to say
+    NONE = "none"  # published without: made elsewhere, or never measured
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """An adapter's verdict with the one sentence and the figures that it rests on."""
+
+    verdict: GateVerdict = GateVerdict.NONE
+    reason: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)  # by name, as in the report
+
+
+NO_GATE = GateResult()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +58,4 @@ class AdapterArtifact:
     workflow: str = ""
     created_at: str = ""  # ISO 8601, UTC
     description: str = ""
+    gate: GateResult = NO_GATE

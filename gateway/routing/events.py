@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from gateway.access.values import Key
+from gateway.registry.values import GateVerdict
 from gateway.routing.table import AdapterRef, Route
 
 InFlight = Literal["finish", "restart"]
@@ -80,8 +81,13 @@ class AdapterRegistered:
 
 @dataclass(frozen=True, slots=True)
 class AdapterApproved:
+    """Routes may name the adapter. `gate` is what its evals came to when it was approved (None in
+    events older than the gate); `override` says that it was approved in spite of that."""
+
     ref: AdapterRef
     digest: str
+    override: bool = False
+    gate: GateVerdict | None = None
     kind: Literal[EventKind.ADAPTER_APPROVED] = EventKind.ADAPTER_APPROVED
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.access.values import KeyRecord, Mark
-from gateway.registry.values import AdapterState
+from gateway.registry.values import AdapterState, GateVerdict
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
@@ -28,6 +28,7 @@ from gateway.routing.events import (
 from gateway.routing.table import (
     BASE,
     BASE_TARGET,
+    AdapterRef,
     Decision,
     Disabled,
     Override,
@@ -45,6 +46,16 @@ Lost = Callable[[Target], str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class GateOverride:
+    """An approval in spite of the gate that is still in force: whose hand, why, and what the gate
+    had said."""
+
+    ref: AdapterRef
+    gate: GateVerdict
+    by: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingState:
     """Everything the log says. Mappings are never changed in place."""
 
@@ -54,6 +65,7 @@ class RoutingState:
     file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
+    gate_overrides: Mapping[str, GateOverride] = field(default_factory=dict)  # by adapter digest
     registered: Mapping[str, Mark] = field(default_factory=dict)  # by adapter digest
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)  # by key id, revoked ones too
 
@@ -86,10 +98,11 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
         case AdapterRegistered(digest=digest):
             # Who brought it in first did; the same content again adds nothing.
             return replace(state, registered={digest: _mark(event), **state.registered})
-        case AdapterApproved(digest=digest):
-            return replace(state, verdicts={**state.verdicts, digest: AdapterState.APPROVED})
+        case AdapterApproved(ref=ref, digest=digest, override=override, gate=gate):
+            over = GateOverride(ref, gate or GateVerdict.NONE, _mark(event)) if override else None
+            return _judged(state, digest, AdapterState.APPROVED, over)
         case AdapterRevoked(digest=digest):
-            return replace(state, verdicts={**state.verdicts, digest: AdapterState.REVOKED})
+            return _judged(state, digest, AdapterState.REVOKED, None)
         case KeyCreated(key=key):
             return replace(state, keys={**state.keys, key.id: KeyRecord(key, _mark(event))})
         case KeyRevoked(key_id=key_id):
@@ -169,6 +182,16 @@ def live_route(state: RoutingState, workflow: str) -> Route | None:
     """The route in force (the pin's, or the file's), whether disabled or not."""
     hand = _hand(state, workflow)
     return hand.pinned.route if hand.pinned is not None else state.routes.get(workflow)
+
+
+def _judged(
+    state: RoutingState, digest: str, verdict: AdapterState, hand: GateOverride | None
+) -> RoutingState:
+    """`digest` judged; an override of its gate lasts as long as the approval that needed it."""
+    overrides = {d: o for d, o in state.gate_overrides.items() if d != digest}
+    if hand is not None:
+        overrides[digest] = hand
+    return replace(state, verdicts={**state.verdicts, digest: verdict}, gate_overrides=overrides)
 
 
 def _mark(event: Event) -> Mark:

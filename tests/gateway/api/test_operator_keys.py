@@ -170,7 +170,8 @@ async def test_with_two_persons_asked_for_the_registrant_does_not_approve(
         answer = await world.order("POST", "/adapters/new@1/approve", reason="mine")
         assert refusal(answer) == (403, "two_person")
         key = await make(world, "boss", Role.APPROVER)
-        done = await call(world, key, "POST", "/adapters/new@1/approve", reason="looks good")
+        good = {"reason": "looks good", "override": True}
+        done = await call(world, key, "POST", "/adapters/new@1/approve", **good)
         assert done.json()["event"]["actor"] == "key:boss"
         other = tiny.make_tiny_adapter(tmp_path / "other", tiny_files / "model", seed=10)
         await call(world, key, "POST", "/adapters", folder=str(other), ref="new@2")

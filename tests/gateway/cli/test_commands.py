@@ -135,13 +135,26 @@ async def test_an_adapter_goes_from_added_to_approved_to_routed_to_revoked(
     assert early.code == 2
     assert "candidate, not approved" in early.err
 
-    approved = await cli("adapters", "approve", str(ref), "--reason", "evals hold")
+    unseen = await cli("adapters", "approve", str(ref), "--reason", "evals hold")
+    assert unseen.code == 1
+    assert "without a gate" in unseen.err
+    mute = await cli("adapters", "approve", str(ref), "--override")
+    assert mute.code == 1
+    assert "needs a reason" in mute.err
+
+    approved = await cli("adapters", "approve", str(ref), "--override", "--reason", "evals hold")
     assert approved.out.splitlines() == [
         f"{ref} approved at revision 3",
         "no route changed; revision 3",
     ]
     routed = await cli("apply", str(file))
     assert routed.out == f"facts: base (route) -> {ref} (route) at revision 4\n"
+
+    over = f"{ref} is approved IN SPITE OF its gate (none), by "
+    assert over in (await cli("status")).out
+    assert "evals hold" in (await cli("adapters", "show", str(ref))).out
+    assert "gate none OVERRIDDEN" in (await cli("adapters", "list")).out
+    assert "none, OVERRIDDEN" in (await cli("show", "3")).out
 
     revoked = await cli("adapters", "revoke", str(ref), "--reason", "leaks")
     assert revoked.out.splitlines() == [

@@ -11,15 +11,28 @@ from typing import Any, cast
 
 from gateway.engine.base import EngineStats
 from gateway.errors import AdapterRejected, BadInput, NotFound
-from gateway.registry.values import AdapterArtifact, AdapterState
+from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 
+PASSED = GateResult(GateVerdict.PASS, "better and harmless")
 
-def adapter(ref: str, state: AdapterState = AdapterState.APPROVED) -> AdapterArtifact:
+
+def adapter(
+    ref: str, state: AdapterState = AdapterState.APPROVED, gate: GateResult = PASSED
+) -> AdapterArtifact:
     parsed = AdapterRef.parse(ref)
     digest = hashlib.sha256(ref.encode()).hexdigest()
     return AdapterArtifact(
-        parsed, digest, Path("/nowhere") / parsed.name, "tiny", "fp", 8, ("q_proj",), 1, state
+        parsed,
+        digest,
+        Path("/nowhere") / parsed.name,
+        "tiny",
+        "fp",
+        8,
+        ("q_proj",),
+        1,
+        state,
+        gate=gate,
     )
 
 

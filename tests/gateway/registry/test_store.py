@@ -10,7 +10,7 @@ from torch import ones
 
 from gateway.errors import AdapterRejected, BadInput, NotFound
 from gateway.registry.store import Registry
-from gateway.registry.values import AdapterArtifact
+from gateway.registry.values import AdapterArtifact, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 
 
@@ -71,4 +71,34 @@ def test_a_manifest_with_an_unknown_field_is_named(tmp_path: Path) -> None:
     manifest = made.path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"rank"', '"rnk"'))
     with pytest.raises(AdapterRejected, match="rank"):
+        registry.find(made.ref)
+
+
+def test_the_gates_verdict_is_published_with_the_adapter(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    folder = adapter(tmp_path / "a")
+    gate = GateResult(GateVerdict.UNDECIDED, "too few items", {"gain": 0.1, "held": 5})
+    made = registry.add(
+        folder,
+        ref=AdapterRef.parse("t@1"),
+        base_name="tiny",
+        base_fingerprint="f" * 64,
+        gate=gate,
+    )
+    assert made.gate == gate
+    assert Registry(tmp_path / "r").get(made.ref).gate == gate
+
+
+def test_an_adapter_made_elsewhere_has_no_gate(tmp_path: Path) -> None:
+    made = add(Registry(tmp_path / "r"), adapter(tmp_path / "a"), "t@1")
+    assert made.gate.verdict is GateVerdict.NONE
+
+
+def test_a_verdict_that_is_none_is_refused(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    made = add(registry, adapter(tmp_path / "a"), "t@1")
+    manifest = made.path / "manifest.json"
+    stated = '"gate": {"verdict": "fine", "reason": ""}'
+    manifest.write_text(manifest.read_text().replace('"gate": null', stated))
+    with pytest.raises(AdapterRejected, match=r"gate\.verdict"):
         registry.find(made.ref)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.values import ClientGrant, Key, OperatorGrant, Role
+from gateway.registry.values import GateVerdict
 from gateway.routing.codec import decode_change, encode_change
 from gateway.routing.events import (
     AdapterApproved,
@@ -61,7 +62,13 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(RouteEnabled, names),
     st.builds(RoutePinned, names, st.integers(1, 99), routes, in_flight),
     st.builds(RouteResumed, names),
-    st.builds(AdapterApproved, refs, st.just("f" * 64)),
+    st.builds(
+        AdapterApproved,
+        refs,
+        st.just("f" * 64),
+        st.booleans(),
+        st.none() | st.sampled_from(GateVerdict),
+    ),
     st.builds(AdapterRevoked, refs, st.just("f" * 64)),
     st.builds(KeyCreated, st.builds(Key, names, names, st.just("a" * 64), grants)),
     st.builds(KeyRevoked, names, names),
@@ -99,3 +106,10 @@ def test_what_this_version_does_not_know_is_refused(edit: dict[str, object]) -> 
 def test_what_is_no_event_is_refused_as_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode_change(text)
+
+
+def test_an_approval_older_than_the_gate_is_still_read() -> None:
+    stored = (
+        '{"v": 1, "ref": {"name": "a", "version": "1"}, "digest": "d", "kind": "adapter_approved"}'
+    )
+    assert decode_change(stored) == AdapterApproved(AdapterRef("a", "1"), "d", False, None)
