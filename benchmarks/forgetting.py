@@ -7,9 +7,9 @@ Writes benchmarks/results/forgetting.json.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def measured(verdict: MeasureVerdict) -> dict[str, Any]:
     }
 
 
-def tuned(verdict: GateVerdict, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+def tuned(verdict: GateVerdict, evaluation: Evaluation, folder: RunFolder) -> dict[str, Any]:
     """What became of one recipe."""
     return {
         "target": {v.measure.name: measured(v) for v in verdict.target},
@@ -50,7 +50,7 @@ def tuned(verdict: GateVerdict, evaluation: Evaluation, seconds: float) -> dict[
         "gate": {"verdict": verdict.verdict.value, "reason": verdict.reason},
         "chosen": evaluation.model,
         "figures": figures(evaluation),
-        "minutes": round(seconds / 60, 1),
+        "minutes": round(minutes(folder), 1),
     }
 
 
@@ -68,6 +68,16 @@ def share_base(source: RunFolder, into: RunFolder) -> None:
             shutil.copyfile(stored, wanted)
 
 
+def minutes(folder: RunFolder) -> float:
+    """What the run computed for, by its own records: steps and evaluations, without the shared
+    base's. A run that was stopped and went on has not lost count."""
+    seconds = sum(json.loads(line)["seconds"] for line in folder.metrics.read_text().splitlines())
+    for path in folder.root.glob("evals/*/*.json"):
+        if path.stem != BASE:
+            seconds += read_evaluation(path).seconds
+    return float(seconds / 60)
+
+
 def main() -> None:
     """Run both recipes and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -75,20 +85,18 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model = resolve_model(None, progress=print)
-    started = time.monotonic()
     result: dict[str, Any] = {}
     verdicts: dict[str, GateVerdict] = {}
     for name, path in (("aggressive", AGGRESSIVE), ("anchored", ANCHORED)):
         folder = RunFolder(arguments.runs / name)
         if name == "anchored":
             share_base(RunFolder(arguments.runs / "aggressive"), folder)
-        began = time.monotonic()
         verdict = Run(read_recipe(path), model, folder, show=True).execute()
         if verdict is None:
             return  # a process that only helped to train
         chosen = read_choice(folder.choice).chosen
         evaluation = read_evaluation(folder.evaluation(Split.GATE, chosen))
-        result[name] = tuned(verdict, evaluation, time.monotonic() - began)
+        result[name] = tuned(verdict, evaluation, folder)
         verdicts[name] = verdict
         print(f"{name}: {verdict.verdict.value}: {verdict.reason}", flush=True)
     base = read_evaluation(RunFolder(arguments.runs / "anchored").evaluation(Split.GATE, BASE))
@@ -99,7 +107,11 @@ def main() -> None:
     }
     gains = {name: each.target[0].difference for name, each in verdicts.items()}
     result["gain_kept"] = round(gains["anchored"] / gains["aggressive"], 3)
-    result["minutes"] = round((time.monotonic() - started) / 60, 1)
+    shared = sum(
+        read_evaluation(folder.evaluation(split, BASE)).seconds
+        for split in (Split.SELECT, Split.GATE)
+    )
+    result["minutes"] = round(sum(result[n]["minutes"] for n in verdicts) + shared / 60, 1)
     print(write("forgetting", result))
 
 

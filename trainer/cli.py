@@ -81,6 +81,7 @@ def train_command(
         raise typer.Exit(NOT_PASSED)
     console.print(Text(f"put it in the registry with: trainer register {folder.root}"))
 
+
 @app.command("register")
 def register_command(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],

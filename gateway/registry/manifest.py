@@ -37,6 +37,16 @@ class ManifestGate(BaseModel):
         return GateResult(GateVerdict(self.verdict), self.reason, self.figures)
 
 
+class Provenance(BaseModel):
+    """What an adapter was made from, by digest; absent for one that was made elsewhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    code: str  # the trainer's version, and its commit where it is known
+    recipe: _Sha256  # of recipe.yaml, as resolved
+    data: dict[str, _Sha256]  # by the part's field in the recipe and its file
+    suites: dict[str, _Sha256]  # by suite: what the verdict rests on
+
+
 class Manifest(BaseModel):
     """One adapter's manifest. `rank` and `alpha` are PEFT's `r` and `lora_alpha`."""
 
@@ -56,6 +66,7 @@ class Manifest(BaseModel):
     description: str = ""
     state: AdapterState = AdapterState.CANDIDATE
     gate: ManifestGate | None = None
+    provenance: Provenance | None = None
 
     @property
     def ref(self) -> AdapterRef:
@@ -82,6 +93,7 @@ def make_manifest(
     description: str,
     state: AdapterState,
     gate: GateResult = NO_GATE,
+    provenance: Provenance | None = None,
 ) -> Manifest:
     """The manifest of the adapter in `folder`. Raises AdapterRejected where its configuration
     lacks what a LoRA has."""
@@ -103,6 +115,7 @@ def make_manifest(
         "description": description,
         "state": state,
         "gate": _stated(gate),
+        "provenance": provenance,
     }
     try:
         return Manifest.model_validate(values)

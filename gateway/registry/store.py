@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.errors import AdapterRejected, BadInput, NotFound
 from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
-from gateway.registry.manifest import MANIFEST, Manifest, make_manifest, parse_manifest
+from gateway.registry.manifest import MANIFEST, Manifest, Provenance, make_manifest, parse_manifest
 from gateway.registry.values import NO_GATE, AdapterArtifact, AdapterState, GateResult
 from gateway.routing.table import AdapterRef
 
@@ -117,8 +117,10 @@ class Registry:
         report: Mapping[str, Any] | None = None,
         recipe: str | None = None,
         gate: GateResult = NO_GATE,
+        provenance: Provenance | None = None,
     ) -> AdapterArtifact:
-        """Publish the PEFT adapter in `folder` as `ref`, with the verdict of its evals.
+        """Publish the PEFT adapter in `folder` as `ref`, with the verdict of its evals and what it
+        was made from.
 
         Raises BadInput where `ref` exists with other content, AdapterRejected where the folder is
         no PEFT LoRA adapter or holds what no adapter may hold. Nothing is left behind on a
@@ -142,6 +144,7 @@ class Registry:
                 description=description,
                 state=state,
                 gate=gate,
+                provenance=provenance,
             )
             if report is not None:
                 (staged / "report.json").write_text(json.dumps(report, indent=2) + "\n")
