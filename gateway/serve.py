@@ -18,6 +18,7 @@ from gateway.api.operators import check_admin_address, is_loopback
 from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
+from gateway.guard.watch import Watch
 from gateway.log.location import RedisLocation
 from gateway.log.opening import open_log
 from gateway.log.redis_register import RedisRegister
@@ -53,7 +54,8 @@ class Gateway:
             ),
         )
         self.keys = LiveKeys(self.plane)
-        self.admin_app: FastAPI | None = None  # from `start` on
+        self.watch: Watch | None = None  # from `start` on
+        self.admin_app: FastAPI | None = None  # likewise
         self._listeners: list[Listener] = []
         self.ports: tuple[int, int] = (0, 0)
 
@@ -76,7 +78,14 @@ class Gateway:
         metrics, in_flight = Metrics(), InFlight()
         metrics.watch(self.plane, self.engine)
         self.plane.on_swap(in_flight.on_swap)
-        services = Services(self.plane, self.engine, metrics, in_flight, settings.answer)
+        self.watch = watch = Watch(
+            self.plane,
+            settings.guard_folder,
+            metrics,
+            trips_per_hour=settings.guard_trips_per_hour,
+        )
+        await watch.start()
+        services = Services(self.plane, self.engine, metrics, in_flight, watch, settings.answer)
         inference = create_inference_app(
             services,
             self.keys,
@@ -88,6 +97,7 @@ class Gateway:
             self.registry,
             self.engine,
             self.keys,
+            watch,
             body=settings.body,
             require_keys=not is_loopback(settings.admin_host),
         )
@@ -107,6 +117,8 @@ class Gateway:
         await self.engine.close(self._settings.grace_s)
         for listener in self._listeners:
             await listener.ended()
+        if self.watch is not None:
+            await self.watch.close()
         await self.plane.close()
 
     async def _listen(self, app: FastAPI, host: str, port: int) -> int:

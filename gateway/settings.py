@@ -102,6 +102,12 @@ class Settings(BaseModel):
     two_person: bool = Field(
         default=False, description="no key approves an adapter that it registered"
     )
+    guard_trips_per_hour: int = Field(
+        default=3,
+        ge=0,
+        description="how often guards may act in an hour, over all gateways that share the log; "
+        "past it they alert only",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
@@ -145,6 +151,15 @@ class Settings(BaseModel):
         if isinstance(self.state, FolderLocation):
             return None
         return self.local_state / "replicas" / self.replica_name
+
+    @property
+    def guard_folder(self) -> Path:
+        """Where this replica keeps its guards' evidence."""
+        copy = self.copy_folder
+        if copy is not None:
+            return copy
+        assert isinstance(self.state, FolderLocation)
+        return self.state.path
 
     @property
     def engine(self) -> EngineOptions:

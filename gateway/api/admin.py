@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.api import answers, errors, shapes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
+from gateway.api.guard_admin import guard_routes
 from gateway.api.key_admin import key_routes
 from gateway.api.limits import BodyLimits
 from gateway.api.operators import AdminGate, Approving, Operating
@@ -29,6 +30,7 @@ from gateway.api.orders import (
 from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.engine.base import Engine
+from gateway.guard.watch import Watch
 from gateway.registry.store import Registry
 from gateway.routing.events import API_SOURCE, Event
 from gateway.routing.table import AdapterRef
@@ -42,6 +44,7 @@ def create_admin_app(
     registry: Registry,
     engine: Engine,
     keys: LiveKeys,
+    watch: Watch,
     *,
     body: BodyLimits,
     require_keys: bool = False,
@@ -56,6 +59,7 @@ def create_admin_app(
     app.add_middleware(WholeBody, limits=body)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     app.include_router(key_routes(plane))
+    app.include_router(guard_routes(watch))
 
     async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
         return answers.Outcome.of(

@@ -21,6 +21,8 @@ from gateway.errors import (
     LogUnavailable,
     NotFound,
 )
+from gateway.guard.transcript import Transcript
+from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
@@ -36,6 +38,7 @@ class Services:
     engine: Engine
     metrics: Metrics
     in_flight: InFlight
+    watch: Watch
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
@@ -77,6 +80,7 @@ class Answer:
     decision: Decision | None = None
     tokens_out: int = 0
     caller: Caller = ANYBODY
+    transcript: Transcript | None = None  # for the guard, where the route has one
 
     @property
     def headers(self) -> dict[str, str]:
@@ -99,6 +103,8 @@ class Answer:
                 held: list[Delta] = []
                 self.decision = decision = self.services.decide(self.workflow)
                 running.restart = False
+                watched = decision.route.guard is not None
+                self.transcript = Transcript(self.n, self.arrived) if watched else None
                 running.stream = stream = self.services.engine.generate(self._request(decision))
                 try:
                     async for delta in stream:
@@ -107,9 +113,12 @@ class Answer:
                         if running.restart:
                             break
                         if delta.finish is FinishReason.CANCELLED:
+                            self.transcript = None  # no fault of what answers
                             raise EngineFault("the gateway is stopping")
                         if delta.token_ids:
                             last = self._count(len(delta.token_ids), last)
+                        if self.transcript is not None:
+                            self.transcript.add(delta, last)
                         if streamed:
                             running.sent = True
                             yield delta
@@ -189,6 +198,9 @@ class Answer:
             "duration_ms": round(took * 1e3, 1),
         }
         log.info("request", extra={"fields": fields})
+        if decision is not None and self.transcript is not None:
+            for seen in self.transcript.answered(outcome):
+                self.services.watch.observe(decision, seen)
 
 
 def decision_headers(decision: Decision | None) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import adapters, audit, keys, reads, routing, serve, status
+from gateway.cli import adapters, audit, guard, keys, reads, routing, serve, status
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 for group in (serve, reads, status, routing):
     app.add_typer(group.app)
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(guard.app, name="guard")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 

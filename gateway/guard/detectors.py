@@ -33,7 +33,7 @@ class Answered:
 Detector = Callable[[Answered], float | None]
 
 # Outcomes that say something of what answered; others (a full queue) say it of the load.
-FAULTS = frozenset({"engine_error", "adapter_rejected", "timeout", "request_timeout"})
+FAULTS = frozenset({"engine_error", "adapter_rejected", "request_timeout"})
 
 
 def detector(check: CheckRule, schema: Mapping[str, Any] | None) -> Detector:

@@ -9,6 +9,7 @@ A panel is the one mutable record of its route's evidence; the watch that made i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,15 @@ class Evidence:
     @property
     def line(self) -> float:
         return 1 / self.signal.alpha
+
+    @property
+    def progress(self) -> float:
+        """How far it is on its way to a trip, in the logarithm: 0 nothing, 1 enough."""
+        check = self.signal.check
+        if check.window is not None:
+            share = (self.window or 0.0) / check.threshold if check.threshold else 0.0
+            return 1.0 if self.tripped else min(1.0, share)
+        return min(1.0, max(0.0, math.log(self.e_value) / math.log(self.line)))
 
     @property
     def rate(self) -> float:
@@ -108,15 +118,19 @@ class Panel:
     def __init__(self, rule: GuardRule, schema: Mapping[str, Any] | None) -> None:
         self.rule = rule
         self.signals = signals(rule, schema)
-        count = len(self.signals)
         self._bound = np.array([signal.bound for signal in self.signals])
         self._line = np.array([1 / signal.alpha for signal in self.signals])
         self._stake = seq.stakes(self._bound)  # [signals, stakes]
+        self._tests = np.array([signal.check.window is None for signal in self.signals])
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, without evidence."""
+        count = len(self.signals)
         self._wealth = np.zeros((count, seq.STAKES))
         self._seen = np.zeros(count)
         self._bad = np.zeros(count)
         self._tripped = [False] * count
-        self._tests = np.array([signal.check.window is None for signal in self.signals])
         self._windows = [_window(signal.check) for signal in self.signals]
 
     def score(self, seen: Answered) -> list[float | None]:

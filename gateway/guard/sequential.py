@@ -35,6 +35,7 @@ MOST_BOUND = 0.95
 _FIRST_ODDS = 1.2  # the nearest alternative's odds, as a multiple of the bound's
 _LAST_RATE = 0.98  # the farthest alternative
 _AT_ONCE = 0.5  # capital that bets from the first answer
+_MOST_WEALTH = 1e100
 _HORIZON = 1000.0  # answers until half of the rest is handed out
 
 
@@ -88,7 +89,8 @@ def advance(wealth: Floats, seen: npt.ArrayLike, count: npt.ArrayLike, grown: Fl
     """
     n = np.asarray(seen, dtype=np.float64)
     begins = unspent(n) - unspent(n + np.asarray(count, dtype=np.float64))
-    return (wealth + begins[..., None]) * grown
+    # Wealth given away keeps the promise; beyond all use, it must only stay finite.
+    return np.minimum((wealth + begins[..., None]) * grown, _MOST_WEALTH)
 
 
 def e_value(wealth: Floats, seen: npt.ArrayLike) -> Floats:

@@ -1,5 +1,5 @@
 """The keys of routes.yaml: kind, limits and meaning. The parser obeys them, the reference and the
-JSON schema are made from them. No I/O."""
+JSON schema are made from them; a guard's own are in guard_keys.py. No I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Key:
     meaning: str
     default: str = ""  # what holds where it is left out, in words
     required: bool = False
-    minimum: int | None = None  # inclusive
-    maximum: int | None = None
+    minimum: float | None = None  # inclusive
+    maximum: float | None = None
 
     @property
     def kind(self) -> str:
@@ -43,7 +43,12 @@ class Key:
         )
 
 
-_KIND_NAMES: Mapping[type, str] = {str: "text", int: "whole number", dict: "mapping"}
+_KIND_NAMES: Mapping[type, str] = {
+    str: "text",
+    int: "whole number",
+    dict: "mapping",
+    list: "list",
+}
 
 TOP = (
     Key("version", (int,), "the format's version; 1 is the only one there is", required=True),
@@ -92,5 +97,6 @@ ENTRY = (
         "response_format goes before it",
         default="none: any text",
     ),
+    Key("guard", (dict,), "what is watched, and what is done at a regression", default="no watch"),
 )
 BY_NAME: Mapping[str, Key] = {key.name: key for key in ENTRY}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,9 @@ from typing import Any
 import yaml
 
 from gateway.errors import BadInput, Problem, TableRejected
+from gateway.guard.values import GuardRule
+from gateway.routesfile.guard import GuardReader
+from gateway.routesfile.json_values import is_json_mapping
 from gateway.routesfile.keys import BY_NAME, TOP, VERSION
 from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
 
@@ -36,6 +38,7 @@ class Entry:
     default_max_tokens: int | None
     temperature: float | None
     response_schema: Mapping[str, Any] | None
+    guard: GuardRule | None
     places: Mapping[str, Place] = field(compare=False)
 
 
@@ -116,7 +119,7 @@ class _Parser:
         for field_name, (_, value_node) in fields.items():
             value = self._value(value_node)
             form = BY_NAME[field_name]
-            if field_name == "response_schema" and not _is_json(value):
+            if field_name == "response_schema" and not is_json_mapping(value):
                 self._fault(
                     value_node,
                     f"{path}.{field_name}",
@@ -151,6 +154,10 @@ class _Parser:
                 f"{path}.default_max_tokens",
                 f"is {default}, over this workflow's max_tokens of {limit}",
             )
+        guard: GuardRule | None = None
+        if "guard" in values:
+            reader = GuardReader(self._mapping, self._value, self._fault)
+            guard = reader.read(fields["guard"][1], f"{path}.guard")
         if len(self._problems) > before:
             return None
         return Entry(
@@ -162,6 +169,7 @@ class _Parser:
             default_max_tokens=default,
             temperature=values.get("temperature"),
             response_schema=values.get("response_schema"),
+            guard=guard,
             places={k: _place(n) for k, (_, n) in fields.items()} | {"": _place(key)},
         )
 
@@ -196,15 +204,6 @@ class _Parser:
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         place = _place(node)
         self._problems.append(Problem(message, path, self._file, place.line, place.column))
-
-
-def _is_json(value: Any) -> bool:
-    """Whether `value` is a mapping that JSON carries unchanged (no dates, sets, NaN)."""
-    try:
-        same = json.loads(json.dumps(value, allow_nan=False)) == value
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and same
 
 
 def _place(node: yaml.Node) -> Place:

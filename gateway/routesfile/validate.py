@@ -97,6 +97,7 @@ def validate(
                 default_max_tokens=entry.default_max_tokens,
                 temperature=entry.temperature,
                 response_schema=entry.response_schema,
+                guard=entry.guard,
             )
         )
     if problems:

@@ -16,7 +16,7 @@ from gateway.routing.events import (
     RouteResumed,
 )
 from gateway.routing.fold import Published, RoutingState, adapter_state, fold, live_route
-from gateway.routing.table import BASE, Route
+from gateway.routing.table import BASE, Route, Target
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
@@ -104,3 +104,15 @@ def rollback(
             "(choose another revision with --to, or disable the workflow)"
         )
     return RoutePinned(workflow, to_revision, route, in_flight)
+
+
+def revision_of_other_target(events: Sequence[Event], workflow: str, target: Target) -> int | None:
+    """The newest revision at which `workflow` went to something other than `target`."""
+    found: int | None = None
+    state = RoutingState()
+    for event in events:
+        state = fold(state, event)
+        route = live_route(state, workflow)
+        if route is not None and route.target != target:
+            found = event.revision
+    return found

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.errors import BadInput
+from gateway.guard.values import GuardRule
 
 BASE = "base"
 NAME_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
@@ -83,6 +84,7 @@ class Route:
     default_max_tokens: int | None = None  # used where the client names none
     temperature: float | None = None  # default where the client names none
     response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
+    guard: GuardRule | None = None  # what is watched; nothing here looks into it
 
 
 @dataclass(frozen=True, slots=True)

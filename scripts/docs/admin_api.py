@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.api.admin import create_admin_app
 from gateway.api.callers import LiveKeys
+from gateway.guard.watch import Watch
+from gateway.metrics import Metrics
 from gateway.settings import Settings
 from scripts.docs.openapi import Description, as_json, bodies, endpoints
 from scripts.docs.parts import parts
@@ -19,6 +23,7 @@ def description() -> Description:
             made.registry,
             made.engine,
             LiveKeys(made.plane),
+            Watch(made.plane, Path(), Metrics()),
             body=Settings().body,
         )
         return app.openapi()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.api.answering import Services
 from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
+from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from scripts.docs.openapi import Description, as_json, bodies, endpoints
@@ -17,7 +20,13 @@ _SCHEMA = "inference-openapi.json"
 def description() -> Description:
     """The OpenAPI description that `/openapi.json` answers."""
     with parts() as made:
-        services = Services(made.plane, made.engine, Metrics(), InFlight())
+        services = Services(
+            made.plane,
+            made.engine,
+            metrics := Metrics(),
+            InFlight(),
+            Watch(made.plane, Path(), metrics),
+        )
         app = create_inference_app(services, LiveKeys(made.plane), body=Settings().body)
         return app.openapi()
 

@@ -6,24 +6,41 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.guard.values import CheckKind, OnTrip
+from gateway.routesfile.guard_keys import COMMON, GUARD, MEANINGS, OWN, keys_of
 from gateway.routesfile.keys import ENTRY, TOP, VERSION, Key
 from gateway.routing.table import BASE, NAME_PATTERN, VERSION_PATTERN
 from scripts.docs.markdown import code, sentence, table
 
 _SCHEMA = "routes.schema.json"
 _TARGET = rf"^({BASE}|{NAME_PATTERN}@{VERSION_PATTERN})$"
-_TYPES = {"text": "string", "whole number": "integer", "number": "number", "mapping": "object"}
+_TYPES = {
+    "text": "string",
+    "whole number": "integer",
+    "number": "number",
+    "mapping": "object",
+    "list": "array",
+}
 
 
 def schema_json() -> str:
     """A JSON schema for editors. The gateway checks more: that adapters exist, are approved and
     fit the base model."""
-    entry = {
-        "type": "object",
-        "properties": {key.name: _property(key) for key in ENTRY},
-        "required": [key.name for key in ENTRY if key.required],
+    entry = _object(ENTRY)
+    guard = _object(GUARD)
+    guard["properties"]["checks"] |= {
+        "minProperties": 1,
+        "properties": {
+            kind.value: {
+                **_object(keys_of(kind)),
+                "type": "object" if _needs_a_key(kind) else ["object", "null"],
+                "description": sentence(MEANINGS[kind]),
+            }
+            for kind in CheckKind
+        },
         "additionalProperties": False,
     }
+    entry["properties"]["guard"] |= guard
     top = {key.name: _property(key) for key in TOP}
     top["version"] = {"const": VERSION, "description": top["version"]["description"]}
     top["workflows"] |= {
@@ -63,12 +80,30 @@ def page() -> str:
             "characters, and begin and end with a letter or digit.\n",
             "## A workflow\n",
             _keys(ENTRY),
+            "## A guard\n",
+            "What `guard` holds. How it decides, how to set it and what to do at a trip is in\n"
+            "[guard.md](../guard.md).\n",
+            _keys(GUARD),
+            "## Checks\n",
+            "`checks` maps kinds to settings; a kind alone (`empty:`) takes the defaults.\n",
+            table(("check", "what is bad"), [(code(k), sentence(MEANINGS[k])) for k in CheckKind]),
+            "Every check may have:\n",
+            _keys(COMMON),
+            "Some have settings of their own:\n",
+            table(
+                ("check", "key", "kind", "default", "limits", "what it is"),
+                [(code(kind), *row) for kind, keys in OWN.items() for row in _rows(keys)],
+            ),
         ]
     )
 
 
 def _keys(keys: Sequence[Key]) -> str:
-    rows = [
+    return table(("key", "kind", "default", "limits", "what it is"), _rows(keys))
+
+
+def _rows(keys: Sequence[Key]) -> list[tuple[str, ...]]:
+    return [
         (
             code(key.name),
             key.kind,
@@ -78,7 +113,19 @@ def _keys(keys: Sequence[Key]) -> str:
         )
         for key in keys
     ]
-    return table(("key", "kind", "default", "limits", "what it is"), rows)
+
+
+def _object(keys: Sequence[Key]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {key.name: _property(key) for key in keys},
+        "required": [key.name for key in keys if key.required],
+        "additionalProperties": False,
+    }
+
+
+def _needs_a_key(kind: CheckKind) -> bool:
+    return any(key.required for key in keys_of(kind))
 
 
 def _property(key: Key) -> dict[str, Any]:
@@ -87,6 +134,10 @@ def _property(key: Key) -> dict[str, Any]:
         found["minimum"] = key.minimum
     if key.maximum is not None:
         found["maximum"] = key.maximum
+    if key.name in ("labels", "scripts"):
+        found |= {"items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
+    if key.name == "on_trip":
+        found["enum"] = [action.value for action in OnTrip]
     if key.name in ("target", "fallback"):
         found["pattern"] = _TARGET
     return found

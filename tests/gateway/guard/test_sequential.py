@@ -134,3 +134,11 @@ def test_no_more_than_the_whole_capital_is_ever_handed_out(seen: int, count: int
 def test_a_bound_that_cannot_be_bet_on_is_refused(bound: float) -> None:
     with pytest.raises(ValueError, match="bound"):
         seq.stakes(bound)
+
+
+def test_evidence_stays_finite_however_bad_it_gets() -> None:
+    stake = seq.stakes(0.01)
+    wealth = np.zeros(seq.STAKES)
+    for seen in range(2000):
+        wealth = seq.advance(wealth, seen, 1, seq.growth(stake, 0.01, 1.0))
+    assert np.isfinite(seq.e_value(wealth, 2000))

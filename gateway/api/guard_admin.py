@@ -1,0 +1,105 @@
+"""What the guard knows, over the admin API: what is watched, the evidence, how far from a trip."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from gateway.api.answers import Shown
+from gateway.guard.bounds import confidence_sequence
+from gateway.guard.panel import Evidence
+from gateway.guard.values import OnTrip
+from gateway.guard.watch import Trip, Watch, Watched
+
+_SURE = 0.05  # the interval that is shown holds at all times with a chance of 95%
+
+
+class ShownSignal(Shown):
+    """One thing that a guard counts."""
+
+    name: str = Field(description="the check; for collapse with the label")
+    action: OnTrip = Field(description="what a trip of it leads to")
+    seen: int = Field(description="answers that it scored")
+    bad: float = Field(description="the sum of their scores; 1 is bad")
+    rate: float
+    interval: tuple[float, float] = Field(
+        description="where the true rate lies, at all times together with a chance of 95%"
+    )
+    bound: float = Field(description="the rate that is still healthy")
+    e_value: float = Field(description="evidence against healthy; 1 is none")
+    line: float = Field(description="the evidence that trips it")
+    progress: float = Field(description="the way to a trip in the logarithm: 0 to 1")
+    window: float | None = Field(description="the plain rule's mean; null for a test")
+    tripped: bool
+    line_of_text: str = Field(description="the same as one line")
+
+    @classmethod
+    def of(cls, evidence: Evidence, action: OnTrip) -> ShownSignal:
+        signal = evidence.signal
+        return cls(
+            name=signal.name,
+            action=action,
+            seen=evidence.seen,
+            bad=evidence.bad,
+            rate=evidence.rate,
+            interval=confidence_sequence(evidence.bad, evidence.seen, _SURE),
+            bound=signal.bound,
+            e_value=evidence.e_value,
+            line=evidence.line,
+            progress=evidence.progress,
+            window=evidence.window,
+            tripped=evidence.tripped,
+            line_of_text=str(evidence),
+        )
+
+
+class ShownGuard(Shown):
+    """One route's guard. Counts are of the route's version in force, and of this gateway alone."""
+
+    workflow: str
+    target: str
+    alpha: float
+    on_trip: OnTrip
+    signals: list[ShownSignal]
+    trips: list[Trip]
+
+    @classmethod
+    def of(cls, watched: Watched) -> ShownGuard:
+        rule = watched.panel.rule
+        return cls(
+            workflow=watched.decision.workflow,
+            target=str(watched.decision.target),
+            alpha=rule.alpha,
+            on_trip=rule.on_trip,
+            signals=[
+                ShownSignal.of(evidence, rule.action(evidence.signal.check))
+                for evidence in watched.panel.evidence()
+            ],
+            trips=watched.trips,
+        )
+
+
+class Guards(Shown):
+    """Every route whose guard has seen an answer."""
+
+    guards: list[ShownGuard]
+    unseen: list[str] = Field(description="routes with a guard that has seen nothing yet")
+    acts_in_last_hour: int
+    trips_per_hour: int = Field(description="past so many the guards alert only")
+
+
+def guard_routes(watch: Watch) -> APIRouter:
+    """The routes under /admin/v1/guard."""
+    router = APIRouter()
+
+    @router.get("/admin/v1/guard")
+    async def guard() -> Guards:
+        """What is watched, the evidence so far, and how far each check is from a trip."""
+        return Guards(
+            guards=[ShownGuard.of(watched) for _, watched in sorted(watch.watched.items())],
+            unseen=watch.unseen,
+            acts_in_last_hour=watch.recent_acts,
+            trips_per_hour=watch.trips_per_hour,
+        )
+
+    return router

@@ -1,0 +1,88 @@
+"""`gateway guard`: what is watched, the evidence so far, and why a route was taken back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.cli.client import AdminClient
+from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
+from gateway.cli.outcomes import coded, local_time, print_json
+from gateway.errors import NotFound
+
+app = typer.Typer(help="What the guards watch, and why they acted.", no_args_is_help=True)
+
+
+@app.command()
+@coded
+def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
+    """Every watched route: its check that is nearest to a trip."""
+    data = AdminClient(admin_url).call("GET", "/guard")
+    if as_json:
+        print_json(data)
+        return
+    table = Table("workflow", "target", "answers", "nearest to a trip", "on the way", "trips")
+    for guard in data["guards"]:
+        nearest = max(guard["signals"], key=lambda signal: float(signal["progress"]))
+        seen = max(signal["seen"] for signal in guard["signals"])
+        table.add_row(
+            guard["workflow"],
+            guard["target"],
+            str(seen),
+            nearest["name"],
+            f"{nearest['progress']:.0%}",
+            str(len(guard["trips"])),
+        )
+    Console().print(table)
+    for name in data["unseen"]:
+        print(f"{name}: has a guard that has seen no answer yet")
+    print(f"guards acted {data['acts_in_last_hour']} times in the last hour", end="")
+    print(f"; at {data['trips_per_hour']} they alert only")
+
+
+@app.command()
+@coded
+def explain(
+    workflow: Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow.")],
+    admin_url: AdminUrl = ADMIN_URL,
+    as_json: AsJson = False,
+) -> None:
+    """One route: why it was taken back, and each check's evidence."""
+    client = AdminClient(admin_url)
+    data = client.call("GET", "/guard")
+    found = next((g for g in data["guards"] if g["workflow"] == workflow), None)
+    if as_json and found is not None:
+        print_json(found)
+        return
+    for line in _hands(client.call("GET", "/routes")["workflows"].get(workflow)):
+        print(line)
+    if found is None:
+        if workflow in data["unseen"]:
+            print(f"{workflow}: its guard has seen no answer of this version yet")
+            return
+        raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
+    print(f"{workflow} on {found['target']}, alpha {found['alpha']:g}")
+    for trip in found["trips"]:
+        print(f"  {local_time(trip['at'])}  {trip['action']}: {trip['why']}")
+    for signal in found["signals"]:
+        low, high = signal["interval"]
+        mark = "TRIPPED " if signal["tripped"] else ""
+        print(f"  {mark}{signal['line_of_text']}")
+        print(
+            f"      {signal['progress']:.0%} of the way to {signal['action']}; "
+            f"true rate {low:.1%} to {high:.1%}"
+        )
+
+
+def _hands(route: dict[str, Any] | None) -> list[str]:
+    """What the guard did to a route and still holds, from the log."""
+    hands = (route or {}).get("override") or {}
+    return [
+        f"{kind} by guard at revision {hand['revision']}, {local_time(hand['at'])}: "
+        f"{hand['reason']}"
+        for kind, hand in hands.items()
+        if hand["actor"] == "guard"
+    ]

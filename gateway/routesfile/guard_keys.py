@@ -1,0 +1,131 @@
+"""The keys of a route's `guard:` and of its checks. The parser obeys them, the reference is made
+from them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.guard.values import CheckKind
+from gateway.routesfile.keys import Key
+
+GUARD = (
+    Key("checks", (dict,), "what is watched: kinds of checks and their settings", required=True),
+    Key(
+        "alpha",
+        (int, float),
+        "the chance that the guard ever acts on a healthy version of the route, all checks "
+        "together, however long it runs",
+        default="0.01",
+        minimum=1e-6,
+        maximum=0.5,
+    ),
+    Key("on_trip", (str,), "disable, rollback (to the target before) or alert", default="disable"),
+)
+COMMON = (
+    Key(
+        "reference",
+        (int, float),
+        "the bad rate to expect, for collapse the commonest label's share",
+        default="0",
+        minimum=0,
+        maximum=1,
+    ),
+    Key(
+        "reference_items",
+        (int,),
+        "how many items that rate was read from; the guard then allows for its uncertainty",
+        default="the reference is exact",
+        minimum=1,
+    ),
+    Key(
+        "tolerance",
+        (int, float),
+        "how much over the reference is still healthy",
+        default="0.02",
+        minimum=0.0001,
+        maximum=1,
+    ),
+    Key(
+        "weight",
+        (int, float),
+        "its part of alpha, relative to the other checks",
+        default="1",
+        minimum=0.001,
+        maximum=1000,
+    ),
+    Key(
+        "on_trip",
+        (str,),
+        "as the guard's",
+        default="the guard's; alert for first_token, between_tokens and cancelled",
+    ),
+    Key(
+        "window",
+        (int,),
+        "a plain rule in place of the test: looks at the last so many answers, once there are "
+        "so many; needs threshold, takes no part of alpha, has no bound on false alarms",
+        minimum=1,
+        maximum=100_000,
+    ),
+    Key(
+        "threshold",
+        (int, float),
+        "with window: the bad rate over which it trips",
+        minimum=0,
+        maximum=1,
+    ),
+)
+_LABELS = Key("labels", (list,), "the labels, at most 200, each a text", required=True)
+_LIMIT = Key("limit_s", (int, float), "seconds; more is bad", required=True, minimum=0.001)
+OWN: Mapping[CheckKind, tuple[Key, ...]] = {
+    CheckKind.SCHEMA: (
+        Key("schema", (dict,), "a JSON schema", default="the route's response_schema, else any"),
+    ),
+    CheckKind.LABELS: (_LABELS,),
+    CheckKind.COLLAPSE: (_LABELS,),
+    CheckKind.REGEX: (
+        Key(
+            "pattern", (str,), "a regular expression (Python's) for the whole answer", required=True
+        ),
+    ),
+    CheckKind.LENGTH: (
+        Key("min_chars", (int,), "fewer characters are bad", default="0", minimum=0),
+        Key("max_chars", (int,), "more are bad", default="no limit", minimum=0),
+    ),
+    CheckKind.SCRIPT: (
+        Key(
+            "scripts",
+            (list,),
+            "scripts to expect, as Unicode names letters: LATIN, CYRILLIC, CJK",
+            required=True,
+        ),
+    ),
+    CheckKind.FORMAT: (
+        Key("labels", (list,), "labels that no free text consists of", default="none"),
+    ),
+    CheckKind.FIRST_TOKEN: (_LIMIT,),
+    CheckKind.BETWEEN_TOKENS: (_LIMIT,),
+}
+MEANINGS: Mapping[CheckKind, str] = {
+    CheckKind.SCHEMA: "the answer is not JSON, or not of the schema",
+    CheckKind.LABELS: "the answer is none of the labels",
+    CheckKind.COLLAPSE: "one label is given too often: for each label, its share of the answers "
+    "that are labels, against reference and tolerance",
+    CheckKind.REGEX: "the answer does not match whole, outer white space aside",
+    CheckKind.LENGTH: "the answer has too few or too many characters",
+    CheckKind.EMPTY: "the answer is empty or white space",
+    CheckKind.REPETITION: "the answer goes in a loop",
+    CheckKind.REFUSAL: "the answer begins by declining, in English",
+    CheckKind.SCRIPT: "the share of letters of other scripts",
+    CheckKind.CUT: "the answer ended at its token limit",
+    CheckKind.FORMAT: "free text is expected, and a label, two words or bare JSON came",
+    CheckKind.ERRORS: "the engine failed or the adapter could not be loaded",
+    CheckKind.FIRST_TOKEN: "the first token came later than limit_s",
+    CheckKind.BETWEEN_TOKENS: "tokens came more than limit_s apart in the answer's mean",
+    CheckKind.CANCELLED: "the client left before the end",
+}
+
+
+def keys_of(kind: CheckKind) -> tuple[Key, ...]:
+    """Every key that a check of `kind` may have."""
+    return (*OWN.get(kind, ()), *COMMON)
