@@ -38,6 +38,7 @@ def measured(verdict: MeasureVerdict) -> dict[str, Any]:
         "unit": verdict.measure.unit,
         "family": verdict.measure.family,
         "items": verdict.items,
+        "primary": verdict.measure.primary,
         "verdict": verdict.verdict.value,
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from gateway.cli.main import app as gateway_app
 from scripts.docs import admin_api, commands, inference_api, metrics, routes_file, settings
+from scripts.docs.charts import forgetting_chart
 from scripts.docs.figures import ROOT
 from scripts.docs.markdown import filled
 from scripts.docs.tables import TABLES
@@ -32,6 +33,9 @@ def made() -> Iterator[tuple[str, str]]:
     for name, make in REFERENCE.items():
         text = make()
         yield f"docs/reference/{name}", _NOTE + text if name.endswith(".md") else text
+    chart = forgetting_chart()
+    if chart is not None:
+        yield "docs/images/forgetting.svg", chart
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         where = str(path.relative_to(ROOT))
         if not where.startswith("docs/reference/"):

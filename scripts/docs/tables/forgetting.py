@@ -21,23 +21,25 @@ def forgetting() -> str:
     rows = [
         (
             name,
-            anchored[kind][name]["unit"],
+            measured["unit"],
             number(base[kind][name], 3),
             _cell(aggressive[kind][name]),
-            _cell(anchored[kind][name]),
-            number(anchored[kind][name]["margin"]) if kind == "guardrails" else "",
+            _cell(measured),
+            number(measured["margin"]) if kind == "guardrails" else "",
         )
         for kind in ("target", "guardrails")
-        for name in anchored[kind]
+        for name, measured in anchored[kind].items()
+        if measured["primary"]
     ]
     rows.append(
         ("**gate**", "", "", f"**{_verdict(aggressive)}**", f"**{_verdict(anchored)}**", "")
     )
     head = ("measure", "unit", "base", "aggressive", "anchored", "may lose")
     kept = (
-        f"Scores with the difference to the base and its one-sided bounds. The anchored recipe "
-        f"keeps {figures['gain_kept']:.0%} of the aggressive one's gain. The whole experiment took "
-        f"{figures['minutes']:.0f} minutes.\n"
+        f"Scores (higher is better), the difference to the base and its one-sided bounds. The "
+        f"anchored recipe keeps {figures['gain_kept']:.0%} of the aggressive one's gain. Steps and "
+        f"evaluations took {figures['minutes']:.0f} minutes (base's own answers to the anchors not "
+        "counted).\n"
     )
     return "\n".join((table(head, rows), kept, source(_NAME, read)))
 
