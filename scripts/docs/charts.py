@@ -40,9 +40,7 @@ def forgetting_chart() -> str | None:
         for recipe, (colour, marker, shift) in _LOOKS.items():
             run = figures[recipe]
             (target,) = [m for m in run["target"].values() if m.get("primary", True)][:1]
-            label = (
-                f"{recipe}: target {target['score']:.2f}, gate {run['gate']['verdict']}"
-            )
+            label = f"{recipe}: target {target['score']:.2f}, gate {run['gate']['verdict']}"
             for row, name in enumerate(names):
                 seen, low, high = _in_margins(run["guardrails"][name])
                 axes.plot([low, high], [row + shift] * 2, color=colour, linewidth=1.6, alpha=0.6)

@@ -17,7 +17,8 @@ def adapters() -> str:
         gate = report.get("gate")
         if gate is None:
             continue
-        target, guardrails = gate["target"][0], gate["guardrails"]
+        target = gate["target"][0]
+        guardrails = [each for each in gate["guardrails"] if each["measure"]["primary"]]
         held = sum(each["verdict"] == "pass" for each in guardrails)
         rows.append(
             (

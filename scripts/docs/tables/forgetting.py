@@ -29,7 +29,7 @@ def forgetting() -> str:
         )
         for kind in ("target", "guardrails")
         for name, measured in anchored[kind].items()
-        if measured["primary"]
+        if measured["primary"] or kind == "target"
     ]
     rows.append(
         ("**gate**", "", "", f"**{_verdict(aggressive)}**", f"**{_verdict(anchored)}**", "")
