@@ -1,4 +1,4 @@
-"""Charts of figures for the README, as SVG files: drawn from the results, the same bytes each time."""
+"""Charts of figures for the README, as SVG files: drawn from the results, and each time alike."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def forgetting_chart() -> str | None:
         if measured.get("primary", True)
     ]
     names.sort(key=lambda name: -_in_margins(figures["aggressive"]["guardrails"][name])[0])
-    looks = {"svg.fonttype": "none", "svg.hashsalt": "forgetting", "font.size": 9}
-    with mpl.rc_context(looks):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "forgetting", "font.size": 9}):
         figure = Figure(figsize=(7.2, 0.36 * len(names) + 1.3), layout="constrained")
         figure.patch.set_facecolor("white")
         axes = figure.add_subplot()
