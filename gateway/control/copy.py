@@ -61,8 +61,10 @@ class LocalCopy:
         return []
 
     def records(self, *, after: int = 0) -> Sequence[Record]:
-        """The copy's records with revision > `after`."""
-        return self._opened().records(after=after)
+        """The copy's records with revision > `after`, those too that could not be written yet."""
+        written = self._opened().records(after=after)
+        last = written[-1].revision if written else after
+        return [*written, *(record for record in self._queue if record.revision > last)]
 
     def replace(self) -> None:
         """Move the copy aside, and begin a new one: the log has another history."""
@@ -133,25 +135,20 @@ class LocalOrders:
         self._path = folder / "local-orders.jsonl"
 
     def load(self) -> list[Draft]:
-        """The orders that the log has not got. A line that a crash left half written was never
-        acknowledged and is passed over."""
+        """The orders that the log has not got. Raises LogUnavailable for a file that cannot be
+        read: it is replaced whole, so no crash leaves it half written, and to pass an order over
+        would be to forget a disable."""
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
+            return [_draft(text) for text in lines]
         except FileNotFoundError:
             return []
-        except OSError as error:
-            log.error("local orders cannot be read: %s", error)
-            return []
-        drafts = []
-        for text in lines:
-            try:
-                line = _Line(**json.loads(text))
-            except (ValueError, TypeError):
-                log.error("a local order in %s cannot be read: %r", self._path, text[:200])
-                continue
-            change = RouteDisabled(line.workflow, line.in_flight)
-            drafts.append(Draft(change, line.actor, line.reason, line.at, line.origin))
-        return drafts
+        except (OSError, ValueError, TypeError) as error:
+            raise LogUnavailable(
+                f"the disables that were given to this replica alone cannot be read from "
+                f"{self._path}: {error}; make the file readable, or move it away and give those "
+                "disables again"
+            ) from error
 
     def save(self, drafts: Sequence[Draft]) -> None:
         """Replace what is kept, durably. Raises LogUnavailable."""
@@ -177,6 +174,12 @@ class LocalOrders:
                 f"the order cannot be kept in {self._path}: {error}; it would be forgotten at a "
                 "restart"
             ) from error
+
+
+def _draft(text: str) -> Draft:
+    line = _Line(**json.loads(text))
+    change = RouteDisabled(line.workflow, line.in_flight)
+    return Draft(change, line.actor, line.reason, line.at, line.origin)
 
 
 def _sync_folder(folder: Path) -> None:
