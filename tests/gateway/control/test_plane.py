@@ -74,7 +74,7 @@ class World:
         assert decision is not None
         return str(decision.target), decision.reason
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 (the plane gives no event for it)
                 await asyncio.sleep(0.01)
@@ -167,7 +167,7 @@ async def test_disable_does_not_wait_for_an_adapter_that_loads(world: World) -> 
     edit = asyncio.create_task(plane.apply_text(routes("b@1"), source="api", command=ADA))
     await world.engine.waiting.wait()
     try:
-        await asyncio.wait_for(plane.disable("w", ADA), 1.0)
+        await asyncio.wait_for(plane.disable("w", ADA), 20.0)
         assert world.goes_to() == ("base", Reason.DISABLED)
     finally:
         world.engine.gate.set()
@@ -183,7 +183,7 @@ async def test_rollback_does_not_wait_for_an_adapter_that_loads(world: World) ->
     edit = asyncio.create_task(plane.apply_text(routes("c@1"), source="api", command=ADA))
     await world.engine.waiting.wait()
     try:
-        await asyncio.wait_for(plane.rollback("w", ADA), 1.0)
+        await asyncio.wait_for(plane.rollback("w", ADA), 20.0)
         assert world.goes_to() == ("a@1", Reason.PINNED)
     finally:
         world.engine.gate.set()
@@ -415,7 +415,7 @@ async def test_bad_edit_changes_nothing_is_reported_and_a_good_one_follows(
 async def test_event_of_another_process_is_obeyed(world: World) -> None:
     await world.start(routes("a@1"))
     world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
-    await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+    await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED))
 
 
 async def test_event_of_another_process_is_obeyed_while_an_adapter_loads(world: World) -> None:
@@ -426,7 +426,7 @@ async def test_event_of_another_process_is_obeyed_while_an_adapter_loads(world: 
     await world.engine.waiting.wait()
     world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
     try:
-        await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+        await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED))
     finally:
         world.engine.gate.set()
         await asyncio.gather(edit, return_exceptions=True)
