@@ -274,8 +274,7 @@ class History:
             return  # the caller reads it again
         whole = [*theirs, *again]
         self._live.begin(fold_all(_events(again), state), whole[-1].hash, whole[-1].actor)
-        await self.call(self.copy.replace)
-        self.copy.add(whole)
+        self.copy.begin_anew(whole)
 
 
 def _events(records: Sequence[Record]) -> list[Event]:

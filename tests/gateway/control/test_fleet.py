@@ -466,3 +466,29 @@ async def test_a_beat_that_failed_in_an_unforeseen_way_is_followed_by_the_next(
     beating = asyncio.create_task(member.run())
     await until(lambda: bool(register.seen()))
     beating.cancel()
+
+
+async def test_a_copy_that_was_behind_holds_the_other_history_that_was_taken_over(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await group.add("one")
+    copy = one.plane._history.copy
+    assert copy is not None
+
+    def full(_: object) -> None:
+        raise LogUnavailable("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, "_append", full)
+        await one.plane.disable("w", ADA)
+    one.plane._follower.stop()  # it is looked at again when the other history is there
+    await asyncio.to_thread(one.plane._follower.join)
+    group.server.kill()
+    group.server.start()
+    await group.add("two")
+    await one.plane.disable("v", ADA)
+    await group.agree()
+    assert not one.plane.copy_error
+    log = cast(RedisLog, one.plane._history.log)
+    assert copy.records() == await asyncio.to_thread(log.records)
+    assert one.goes_to() == ("base", Reason.DISABLED)
