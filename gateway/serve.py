@@ -70,7 +70,8 @@ class Gateway:
         await asyncio.to_thread(self.engine.start)
         try:
             await self.plane.start()
-            check_admin_address(settings.admin_host, self.keys.ring, str(settings.state))
+            if self.plane.not_ready is None:  # else it has no keys yet, and lets nobody in
+                check_admin_address(settings.admin_host, self.keys.ring, str(settings.state))
         except BaseException:
             await self.plane.close()
             await self.engine.close()
@@ -114,6 +115,7 @@ class Gateway:
         """Take no more requests, let the running ones finish within the grace time, and end."""
         for listener in self._listeners:
             listener.take_no_more()
+        self.plane.hang_up()
         await self.engine.close(self._settings.grace_s)
         for listener in self._listeners:
             await listener.ended()

@@ -18,7 +18,6 @@ from gateway.errors import (
     AnswerTooSlow,
     EngineFault,
     GatewayError,
-    LogUnavailable,
     NotFound,
 )
 from gateway.guard.transcript import Transcript
@@ -49,8 +48,6 @@ class Services:
         """
         table = self.plane.table
         decision = table.resolve(workflow)
-        if decision is None and self.plane.not_ready is not None:
-            raise LogUnavailable(self.plane.not_ready)
         if decision is None or not caller.may_use(workflow):
             near = nearest(workflow, [name for name in table.decisions if caller.may_use(name)])
             hint = f"; did you mean {near!r}?" if near else ""
@@ -102,6 +99,7 @@ class Answer:
             while True:
                 held: list[Delta] = []
                 self.decision = decision = self.services.decide(self.workflow)
+                running.decision = decision
                 running.restart = False
                 watched = decision.route.guard is not None
                 self.transcript = Transcript(self.n, self.arrived) if watched else None

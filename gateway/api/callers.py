@@ -13,7 +13,7 @@ from gateway.access.keyring import Client, KeyRing, Operator
 from gateway.access.usage import Usage, UsageBook
 from gateway.access.values import KeyRecord
 from gateway.control.plane import ControlPlane
-from gateway.errors import KeyNotAllowed, NoValidKey
+from gateway.errors import KeyNotAllowed, LogUnavailable, NoValidKey
 
 
 class LiveKeys:
@@ -35,6 +35,12 @@ class LiveKeys:
             self._records = records
             self.usage.forget_all_but({h.key.id for h in self._ring.holders.values()})
         return self._ring
+
+    def require_known(self) -> None:
+        """Raises LogUnavailable where this gateway never had its log: who holds a key is not known
+        then, and a door without a known key would stand open."""
+        if self._plane.not_ready is not None:
+            raise LogUnavailable("the gateway is not ready yet; its readiness says why; ask again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,13 @@ ANYBODY = Caller()
 
 
 def client_of(keys: LiveKeys, token: str | None, *, required: bool) -> Caller:
-    """Who sends an inference request with this bearer token. Raises NoValidKey, KeyNotAllowed.
+    """Who sends an inference request with this bearer token. Raises NoValidKey, KeyNotAllowed,
+    LogUnavailable.
 
     Where no client key was ever made and none is `required`, any token passes: SDKs always send
     one.
     """
+    keys.require_known()
     ring = keys.ring
     if not (required or ring.clients_known):
         return ANYBODY
@@ -85,10 +93,12 @@ def client_of(keys: LiveKeys, token: str | None, *, required: bool) -> Caller:
 
 def operator_of(keys: LiveKeys, token: str | None, *, required: bool) -> Operator | None:
     """Who speaks to the admin API with this bearer token; None where no operator key was ever
-    made, none is `required` and none is shown. Raises NoValidKey, KeyNotAllowed."""
+    made, none is `required` and none is shown. Raises NoValidKey, KeyNotAllowed, LogUnavailable."""
     ring = keys.ring
     if token is None and not (required or ring.operators_known):
         return None
+    if token is not None and ring.find(token) is None:
+        keys.require_known()
     holder = _holder(ring, token)
     if isinstance(holder, Client):
         raise KeyNotAllowed(

@@ -18,6 +18,7 @@ from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
 from gateway.api.gates import ClientGate, caller_of
 from gateway.api.limits import BodyLimits
+from gateway.api.readiness import may_see_detail, readiness
 from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
@@ -121,24 +122,11 @@ def create_inference_app(
         "/health/ready",
         responses={**shapes.answered(shapes.Readiness), 503: {"model": shapes.Readiness}},
     )
-    async def ready() -> JSONResponse:
+    async def ready(request: Request) -> JSONResponse:
         """Whether requests can be served (503 where not), with the revision, log and file."""
-        plane = services.plane
-        healthy = engine.stats().healthy and plane.not_ready is None
-        detail = {
-            "ready": healthy,
-            "control": plane.not_ready or "ok",
-            "engine": "ok" if engine.stats().healthy else "failed",
-            "revision": plane.table.revision,
-            "log": plane.log_error or "ok",
-            "stale_seconds": round(plane.stale_seconds, 1),
-            "pending": {name: str(p.target) for name, p in plane.pending.items()} or "ok",
-            "adapters": {str(t): why for t, why in plane.unavailable.items()} or "ok",
-            "routes_file": "ok"
-            if plane.file_status.ok
-            else [str(problem) for problem in plane.file_status.problems],
-        }
-        return JSONResponse(detail, 200 if healthy else 503)
+        detailed = may_see_detail(keys, request.scope["headers"])
+        said = readiness(services.plane, engine, detailed=detailed)
+        return JSONResponse(said, 200 if said["ready"] else 503)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

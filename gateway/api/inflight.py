@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.engine.base import TokenStream
 from gateway.errors import GatewayError
 from gateway.routing.events import Event, RouteDisabled, RoutePinned
-from gateway.routing.table import RoutingTable
+from gateway.routing.table import Decision, RoutingTable
 
 
 class RouteChanged(GatewayError):
@@ -22,6 +22,7 @@ class Running:
     """One request under way. `sent` once something of it reached the client."""
 
     workflow: str
+    decision: Decision | None = None  # under which it runs
     stream: TokenStream | None = None
     sent: bool = False
     restart: bool = False
@@ -57,11 +58,20 @@ class InFlight:
         return sum(len(group) for group in self._running.values())
 
     def on_swap(self, old: RoutingTable, new: RoutingTable, event: Event) -> None:
-        """Obey `in_flight: restart` of a disable or rollback."""
+        """Obey `in_flight: restart` of a disable or rollback. What runs as the new table says is
+        left alone: an order may come again, from the log after it was obeyed without it."""
         change = event.change
         if not isinstance(change, RouteDisabled | RoutePinned) or change.in_flight != "restart":
             return
+        now = new.resolve(change.workflow)
         for running in list(self._running.get(change.workflow, ())):
+            if now is not None and _same(running.decision, now):
+                continue
             running.restart = True
             if running.stream is not None:
                 running.stream.cancel()
+
+
+def _same(one: Decision | None, other: Decision) -> bool:
+    """Whether both answer alike."""
+    return one is not None and (one.target, one.route) == (other.target, other.route)

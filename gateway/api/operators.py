@@ -19,11 +19,12 @@ from gateway.api import errors
 from gateway.api.callers import LiveKeys, bearer_token, operator_of
 from gateway.api.gates import Receive, Scope, Send
 from gateway.api.orders import Order
+from gateway.control import retreat
 from gateway.control.values import Command
 from gateway.errors import BadInput, GatewayError, KeyNotAllowed
 
 _LOCAL_NAMES = {"127.0.0.1", "localhost", "[::1]", "::1"}
-_OWN_ACTORS = {"file", "guard"}  # what the gateway calls itself in events
+_OWN_ACTORS = {"file", "guard", retreat.ACTOR}  # what the gateway calls itself in events
 
 
 def is_loopback(host: str) -> bool:

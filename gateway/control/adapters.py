@@ -41,6 +41,7 @@ class KnownAdapters:
         self._lost: dict[str, str] = {}  # digest -> why it could not be loaded
         self._held: set[str] = set()  # loaded at least once by this process, and not lost since
         self.artifacts: dict[str, AdapterArtifact] = {}  # by digest; nothing known is forgotten
+        self.unavailable: dict[Target, str] = {}  # of those that are needed, and why
         self.look = asyncio.Event()  # what is lost is to be looked for now
 
     def read(self) -> None:
@@ -111,16 +112,24 @@ class KnownAdapters:
             except GatewayError as error:
                 self.lose(target, error.message)
 
-    async def look_for_lost(
-        self, lost: Callable[[], Iterable[Target]], found: Callable[[], None]
-    ) -> None:
-        """Try to bring back what `lost` names: at once when `look` is set, then ever less often.
+    def need(self, targets: Iterable[Target]) -> None:
+        """Note which of `targets` cannot be served."""
+        known = self.unavailable.keys()
+        lost = {target: self.lost(target) for target in targets}
+        self.unavailable = {target: why for target, why in lost.items() if why is not None}
+        # One that is new was perhaps published since the registry was last read. The others are
+        # looked for already, in growing pauses.
+        if self.unavailable.keys() - known:
+            self.look.set()
 
-        `found` is called after each try. Runs until it is cancelled.
+    async def look_for_lost(self, found: Callable[[], None]) -> None:
+        """Try to bring back what is unavailable: at once when `look` is set, then ever less often.
+
+        `found` is called after each try. Runs until it is cancelled, whatever goes wrong.
         """
         pause = _LOOK_S
         while True:
-            if any(lost()):
+            if self.unavailable:
                 # Not wait_for: it loses a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -131,7 +140,9 @@ class KnownAdapters:
             self.look.clear()
             try:
                 await asyncio.to_thread(self.read)
-                await self.try_all(lost())
+                await self.try_all(list(self.unavailable))
+                found()
             except OSError as error:  # the registry's folder is away: tried again
                 log.error("the registry cannot be read: %s", error)
-            found()
+            except Exception:  # a search that ended would never bring an adapter back
+                log.exception("looking for lost adapters failed; it is tried again")

@@ -33,6 +33,7 @@ class LocalCopy:
         self._executor = executor
         self._log: SqliteLog | None = None
         self._queue: list[Record] = []
+        self._anew = False  # what is queued is another history: it belongs into a new copy
         self._writing: asyncio.Task[None] | None = None
         self.error: str | None = None  # why the copy is behind, if it is
 
@@ -57,28 +58,39 @@ class LocalCopy:
                 return records
             broken = f"revision {revision} is not as it was appended"
         log.error("the copy %s is moved aside: %s", self.path, broken)
-        self.replace()
+        self._replace()
         return []
 
     def records(self, *, after: int = 0) -> Sequence[Record]:
-        """The copy's records with revision > `after`."""
-        return self._opened().records(after=after)
+        """The copy's records with revision > `after`, those too that could not be written yet."""
+        written: Sequence[Record] = [] if self._anew else self._opened().records(after=after)
+        last = written[-1].revision if written else after
+        return [*written, *(record for record in self._queue if record.revision > last)]
 
-    def replace(self) -> None:
-        """Move the copy aside, and begin a new one: the log has another history."""
+    def _replace(self) -> None:
+        """Move the copy aside, for a new one. Raises LogUnavailable."""
         if self._log is not None:
             self._log.close()
             self._log = None
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        for path in self._folder.glob(f"{FILE_NAME}*"):
-            if ".aside-" not in path.name:
-                path.rename(path.with_name(f"{path.name}.aside-{stamp}-{os.getpid()}"))
+        try:
+            for path in self._folder.glob(f"{FILE_NAME}*"):
+                if ".aside-" not in path.name:
+                    path.rename(path.with_name(f"{path.name}.aside-{stamp}-{os.getpid()}"))
+        except OSError as error:
+            raise LogUnavailable(f"the copy {self.path} cannot be moved aside: {error}") from error
 
     def add(self, records: Sequence[Record]) -> None:
         """Have records written that follow those before."""
         self._queue += records
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="copy-log")
+
+    def begin_anew(self, records: Sequence[Record]) -> None:
+        """Have a new copy written that begins with `records`: the log has another history. The one
+        before is moved aside, and what of it was not written yet is let go."""
+        self._queue, self._anew = [], True
+        self.add(records)
 
     async def written(self) -> None:
         """Wait until what was added is on disk, or was found not to be writable (`error`)."""
@@ -95,6 +107,9 @@ class LocalCopy:
         while self._queue:
             batch, self._queue = self._queue, []
             try:
+                if self._anew:
+                    await loop.run_in_executor(self._executor, self._replace)
+                    self._anew = False
                 await loop.run_in_executor(self._executor, self._append, batch)
                 self.error = None
             except GatewayError as error:
@@ -133,25 +148,20 @@ class LocalOrders:
         self._path = folder / "local-orders.jsonl"
 
     def load(self) -> list[Draft]:
-        """The orders that the log has not got. A line that a crash left half written was never
-        acknowledged and is passed over."""
+        """The orders that the log has not got. Raises LogUnavailable for a file that cannot be
+        read: it is replaced whole, so no crash leaves it half written, and to pass an order over
+        would be to forget a disable."""
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
+            return [_draft(text) for text in lines]
         except FileNotFoundError:
             return []
-        except OSError as error:
-            log.error("local orders cannot be read: %s", error)
-            return []
-        drafts = []
-        for text in lines:
-            try:
-                line = _Line(**json.loads(text))
-            except (ValueError, TypeError):
-                log.error("a local order in %s cannot be read: %r", self._path, text[:200])
-                continue
-            change = RouteDisabled(line.workflow, line.in_flight)
-            drafts.append(Draft(change, line.actor, line.reason, line.at, line.origin))
-        return drafts
+        except (OSError, ValueError, TypeError) as error:
+            raise LogUnavailable(
+                f"the disables that were given to this replica alone cannot be read from "
+                f"{self._path}: {error}; make the file readable, or move it away and give those "
+                "disables again"
+            ) from error
 
     def save(self, drafts: Sequence[Draft]) -> None:
         """Replace what is kept, durably. Raises LogUnavailable."""
@@ -177,6 +187,12 @@ class LocalOrders:
                 f"the order cannot be kept in {self._path}: {error}; it would be forgotten at a "
                 "restart"
             ) from error
+
+
+def _draft(text: str) -> Draft:
+    line = _Line(**json.loads(text))
+    change = RouteDisabled(line.workflow, line.in_flight)
+    return Draft(change, line.actor, line.reason, line.at, line.origin)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -132,11 +132,13 @@ class Fleet:
         """Beat, for ever. A store that is away misses beats; the log's follower says so."""
         while True:
             self._changed.clear()
-            with contextlib.suppress(LogUnavailable):
-                await self._call(self._register.beat, self._beat())
-            if self.on_beat is not None:
+            try:
                 with contextlib.suppress(LogUnavailable):
-                    await self.on_beat(await self.seen())
+                    await self._call(self._register.beat, self._beat())
+                    if self.on_beat is not None:
+                        await self.on_beat(await self.seen())
+            except Exception:  # a replica that no longer beats would be taken for dead
+                log.exception("a beat failed; the next one follows")
             # Not wait_for: it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_S):

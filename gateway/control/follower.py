@@ -1,29 +1,36 @@
 """Follows the log in a thread of its own and hands what comes to the event loop.
 
 A log that is away is tried again with a growing, jittered pause. After every silence the history
-is compared with what is folded here, because a store may come back with less than it had.
+is compared with what is folded here, because a store may come back with less than it had. Nothing
+that goes wrong ends the thread: a replica that no longer follows would miss a disable.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.errors import GatewayError, LogUnavailable
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record
 
+log = logging.getLogger(__name__)
+
 _WAIT_S = 1.0  # of one blocking read; also how often the history is compared
 _PAUSE_S = (0.05, 5.0)  # between tries: the first, the longest
 
+T = TypeVar("T")
+
 
 class Follower:
-    """One thread. `take` gets records on the loop and answers the revision reached; `catch_up` is
-    awaited on the loop to compare and read on; `lost` is told on the loop when the log is away.
+    """One thread. `take` gets records on the loop and answers whether all of them follow what is
+    folded here; `catch_up` is awaited on the loop to compare and read on; `lost` is told on the
+    loop when the log is away.
     """
 
     def __init__(
@@ -31,7 +38,7 @@ class Follower:
         log: RevisionLog,
         *,
         revision: Callable[[], int],
-        take: Callable[[Sequence[Record]], None],
+        take: Callable[[Sequence[Record]], bool],
         catch_up: Callable[[], Coroutine[Any, Any, None]],
         lost: Callable[[LogUnavailable], None],
     ) -> None:
@@ -66,29 +73,40 @@ class Follower:
                 pause = _PAUSE_S[0]
                 while not self._stopping.is_set():
                     records = self._log.wait(after=self._revision(), timeout_s=_WAIT_S)
-                    if not records:
+                    # What does not follow stays unread, and the next wait would give it again.
+                    if not records or not self._on_loop(self._deliver(records)):
                         break
-                    self._on_loop(self._deliver(records))
             except LogUnavailable as error:
                 if self._stopping.is_set():
                     return
                 self._on_loop(self._tell(error))
-                self._stopping.wait(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, _PAUSE_S[1])
+                pause = self._rest(pause)
             except (GatewayError, CancelledError):
                 self._stopping.wait(_PAUSE_S[0])
+            except Exception:
+                if not self._stopping.is_set():
+                    log.exception("following the log failed; it is tried again")
+                pause = self._rest(pause)
 
-    def _on_loop(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have `work` done on the loop and wait for it."""
+    def _rest(self, pause: float) -> float:
+        """Wait about `pause` seconds; returns the next pause."""
+        self._stopping.wait(pause * random.uniform(0.5, 1.0))
+        return min(pause * 2, _PAUSE_S[1])
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Have `work` done on the loop, and wait for it. None where the loop is closed: nobody is
+        served any more."""
         assert self._loop is not None
         try:
-            asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except RuntimeError:  # the loop is closed: nobody is served any more
+            done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
             work.close()
             self._stopping.set()
+            return None
+        return done.result()
 
     async def _tell(self, error: LogUnavailable) -> None:
         self._lost(error)
 
-    async def _deliver(self, records: Sequence[Record]) -> None:
-        self._take(records)
+    async def _deliver(self, records: Sequence[Record]) -> bool:
+        return self._take(records)

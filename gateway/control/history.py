@@ -20,7 +20,7 @@ from gateway.control.owed import in_force, lost_hands
 from gateway.errors import LogUnavailable, NotFound, RevisionConflict
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record, event_of, sealed
-from gateway.routing.events import Draft, Event, RouteDisabled
+from gateway.routing.events import Draft, Event
 from gateway.routing.fold import Published, effective, fold, fold_all
 from gateway.routing.table import RoutingTable
 
@@ -102,8 +102,15 @@ class History:
             except LogUnavailable as error:
                 self.lost(error)
                 raise
+            if not self.take(records):
+                broken = LogUnavailable(
+                    f"the log's entry after revision {self._live.state.revision} does not follow "
+                    "it: the log was edited or lost an entry; look with `gateway audit verify`, "
+                    "and restore the log"
+                )
+                self.lost(broken)
+                raise broken
             self._there()
-            self.take(records)
             if not self.owed:
                 return
             await self._settle()
@@ -120,11 +127,11 @@ class History:
                 break
             self.take(records)
             if len(records) >= self._live.state.revision:
-                return [event_of(record) for record in records]
+                return await self.call(_events, records)
         if self.copy is not None:
             await self.copy.written()
             records = await self.call(self.copy.records)
-        return [event_of(record) for record in records]
+        return await self.call(_events, records)
 
     async def table_at(
         self, revision: int, published: Published
@@ -155,15 +162,15 @@ class History:
             self._compacting = asyncio.create_task(self._compact(), name="compact-log")
         return event_of(record)
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Fold records that are new here. Stops at one that belongs to another history; the next
-        `catch_up` finds out."""
+    def take(self, records: Sequence[Record]) -> bool:
+        """Fold records that are new here. Stops at one that belongs to another history, and then
+        answers False; `catch_up` finds out what is wrong."""
         for record in records:
             if record.revision <= self._live.state.revision:
                 continue  # a command's own reading may be ahead
             if not self._live.follows(record):
                 log.error("revision %s does not follow what is served here", record.revision)
-                return
+                return False
             try:
                 event = event_of(record)
             except ValueError as error:
@@ -173,6 +180,7 @@ class History:
             self._live.take(event)
             if self.copy is not None:
                 self.copy.add([record])
+        return True
 
     def lost(self, error: LogUnavailable) -> None:
         """Note that the log cannot be used."""
@@ -204,7 +212,7 @@ class History:
         if self._orders is None:
             return False
         try:
-            await self.call(self._orders.save, [d for d in self.owed if _is_disable(d)])
+            await self.call(self._orders.save, self.owed)
         except LogUnavailable as error:
             log.error("%s", error.message)
             return False
@@ -233,6 +241,12 @@ class History:
         await self.copy.written()
         theirs = await self.call(self.log.records)
         mine = await self.call(self.copy.records)
+        known = self._live.state.revision
+        if not mine or mine[-1].revision < known:
+            raise LogUnavailable(
+                f"the log does not hold revision {known}, which is served here, and neither does "
+                f"the copy at {self.copy.path} ({self.copy.error}); restore the log"
+            )
         common = _common(theirs, mine)
         if common == len(theirs):
             log.error("the log lost revisions %s to %s: restoring", common + 1, len(mine))
@@ -246,14 +260,25 @@ class History:
             "rollbacks and revocations that it lost are appended again",
             common + 1,
         )
-        state = fold_all(map(event_of, theirs))
-        lost = lost_hands(map(event_of, mine[common:]), self._live.state, state)
-        self.owed += [draft for draft in lost if draft not in self.owed]
-        await self._save()
-        self._live.obey_locally(self.owed)
-        self._live.begin(state, theirs[-1].hash, theirs[-1].actor)
-        await self.call(self.copy.replace)
-        self.copy.add(theirs)
+        state = fold_all(await self.call(_events, theirs))
+        lost = lost_hands(await self.call(_events, mine[common:]), self._live.state, state)
+        # First the log has them, and only then is its history served: at no moment is one of them
+        # not in force here, and a crash in between begins again from the copy.
+        again: list[Record] = []
+        for draft in lost:
+            last = again[-1] if again else theirs[-1]
+            again.append(sealed(draft, last.revision + 1, last.hash))
+        try:
+            await self.call(self.log.extend, again)
+        except RevisionConflict:
+            return  # the caller reads it again
+        whole = [*theirs, *again]
+        self._live.begin(fold_all(_events(again), state), whole[-1].hash, whole[-1].actor)
+        self.copy.begin_anew(whole)
+
+
+def _events(records: Sequence[Record]) -> list[Event]:
+    return [event_of(record) for record in records]
 
 
 def _goes_on(records: Sequence[Record], known: int, chain: str) -> bool:
@@ -267,7 +292,3 @@ def _common(one: Sequence[Record], other: Sequence[Record]) -> int:
         if a != b:
             return count
     return min(len(one), len(other))
-
-
-def _is_disable(draft: Draft) -> bool:
-    return isinstance(draft.change, RouteDisabled)

@@ -58,14 +58,14 @@ class LiveTable:
             self._deferred[change.workflow] = event  # running requests stay until it is effective
         else:
             self._notify(old, event)
+        self._notify_deferred(old)
         for queue in list(self._subscribers):
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 # The reader resumes from the log by its last revision; waiting would stall all.
                 self._subscribers.discard(queue)
-                queue.get_nowait()
-                queue.put_nowait(None)
+                _end(queue)
 
     def begin(self, state: RoutingState, chain: str, actor: str | None) -> None:
         """Start over from a folded state: at a start, or where the log has another history."""
@@ -77,8 +77,7 @@ class LiveTable:
         """Derive the table again: something changed about adapters."""
         old = self.table
         self._derive()
-        for workflow in [name for name in self._deferred if name not in self.pending]:
-            self._notify(old, self._deferred.pop(workflow))
+        self._notify_deferred(old)
 
     def obey_locally(self, drafts: Sequence[Draft]) -> None:
         """Lay `drafts` over the log's state, instead of those laid over it before."""
@@ -107,8 +106,7 @@ class LiveTable:
     def end(self) -> None:
         """Let subscribers end."""
         for queue in self._subscribers:
-            if not queue.full():
-                queue.put_nowait(None)
+            _end(queue)
 
     def preview(self, change: Change) -> RoutingTable:
         """What the table would be after `change`, were every adapter here."""
@@ -136,9 +134,20 @@ class LiveTable:
     def _usable(self, target: Target) -> bool:
         return not self._revoked(target) and self._adapters.lost(target) is None
 
+    def _notify_deferred(self, old: RoutingTable) -> None:
+        for workflow in [name for name in self._deferred if name not in self.pending]:
+            self._notify(old, self._deferred.pop(workflow))
+
     def _notify(self, old: RoutingTable, event: Event) -> None:
         for callback in self._on_swap:
             try:
                 callback(old, self.table, event)
             except Exception:  # the event is durable and live: nothing may stop halfway
                 log.exception("a listener failed on revision %s", event.revision)
+
+
+def _end(queue: asyncio.Queue[Event | None]) -> None:
+    """Have the reader end; where it is far behind, at the price of its last event."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(None)

@@ -17,13 +17,7 @@ from gateway.access import two_persons
 from gateway.control import approval
 from gateway.control.adapters import KnownAdapters
 from gateway.control.copy import LocalCopy, LocalOrders
-from gateway.control.fleet import (
-    AloneRegister,
-    Beat,
-    Fleet,
-    Register,
-    Waits,
-)
+from gateway.control.fleet import AloneRegister, Beat, Fleet, Register, Waits
 from gateway.control.follower import Follower
 from gateway.control.gate import Pending
 from gateway.control.history import History
@@ -96,7 +90,6 @@ class ControlPlane:
         # being validated, for a disk or for the engine.
         self._lock = asyncio.Lock()
         self._adapters = KnownAdapters(registry, engine)
-        self.unavailable: dict[Target, str] = {}  # routed adapters not to be had here, and why
         self._live = LiveTable(self._adapters, self._derived)
         self._history = History(
             log,
@@ -150,6 +143,11 @@ class ControlPlane:
     def artifacts(self) -> dict[str, AdapterArtifact]:
         """The adapters that the table may name, by digest. Read by the request path."""
         return self._adapters.artifacts
+
+    @property
+    def unavailable(self) -> dict[Target, str]:
+        """Routed adapters that are not to be had here, and why."""
+        return self._adapters.unavailable
 
     @property
     def pending(self) -> dict[str, Pending]:
@@ -220,9 +218,7 @@ class ControlPlane:
                 "watch": watch_file(
                     self.file_status.path, seen, self._intake.reload, self._stopping
                 ),
-                "look-for-lost-adapters": self._adapters.look_for_lost(
-                    lambda: list(self.unavailable), self._live.refresh
-                ),
+                "look-for-lost-adapters": self._adapters.look_for_lost(self._live.refresh),
                 "beat": self.fleet.run(),
             }.items()
         ]
@@ -258,8 +254,12 @@ class ControlPlane:
         self._live.on_swap(callback)
 
     def subscribe(self) -> AsyncIterator[Event]:
-        """Events from now on. Ends at close, or where the reader fell too far behind."""
+        """Events from now on. Ends at `hang_up`, or where the reader fell too far behind."""
         return self._live.subscribe()
+
+    def hang_up(self) -> None:
+        """Let subscribers end: a stop does not wait for those who would listen for ever."""
+        self._live.end()
 
     # Commands.
 
@@ -474,21 +474,22 @@ class ControlPlane:
         """What the follower asks for at its start, and after every silence of the log."""
         async with self._lock:
             await self._history.catch_up()
-        if self._intake.postponed and (self._coming_up is None or self._coming_up.done()):
+        behind = self._intake.postponed or self.not_ready is not None
+        if behind and (self._coming_up is None or self._coming_up.done()):
             self._coming_up = asyncio.create_task(self._come_up(), name="come-up")
 
     async def _come_up(self) -> None:
-        """The log is back: take the file in, and serve what the log has."""
-        await self._intake.reload()
+        """The log is back: take the file in, and serve what the log has. Asked for again until
+        there is a table: the file may be mended, or another replica's accepted."""
+        if self._intake.postponed:
+            await self._intake.reload()
         await self._adapters.try_all(named_targets(self.table))
         self._live.refresh()
-        if self.not_ready is not None:
-            if self._intake.postponed:
-                return  # the log went away again
-            if not self.state.routes:
-                self.not_ready = "routes.yaml was not accepted, and the log has no table"
-                return
-            self.not_ready = None
+        if self._intake.postponed or self.not_ready is None:
+            return  # the log went away again, or all is well
+        self.not_ready = None
+        if not self.state.table_digest:
+            self.not_ready = "routes.yaml was not accepted, and the log has no table"
 
     def _beat(self) -> Beat:
         pending = {
@@ -502,8 +503,5 @@ class ControlPlane:
         table = self._live.table
         self._engine.set_pinned(named(table) | self._intake.coming)
         waiting = {pending.target for pending in self.pending.values()}
-        lost = {t: self._adapters.lost(t) for t in named_targets(table) | waiting}
-        self.unavailable = {target: why for target, why in lost.items() if why is not None}
-        if self.unavailable:  # perhaps published since the registry was last read
-            self._adapters.look.set()
+        self._adapters.need(named_targets(table) | waiting)
         self.fleet.changed()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from typing import Any
 
 from gateway.control.fleet import KNOWN_S, Beat, Seen, Waits
 from gateway.log.location import RedisLocation
@@ -69,6 +70,10 @@ class RedisRegister:
 
 def _beat(text: str) -> Beat:
     stated = json.loads(text)
-    pending = {name: Waits(**waits) for name, waits in stated.pop("pending").items()}
-    known = {name: stated[name] for name in Beat.__dataclass_fields__ if name in stated}
-    return Beat(**known, pending=pending)
+    pending = {name: Waits(**_known(Waits, said)) for name, said in stated["pending"].items()}
+    return Beat(**{**_known(Beat, stated), "pending": pending})
+
+
+def _known(kind: type[Beat] | type[Waits], stated: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version has: during an upgrade another one beats beside it."""
+    return {field.name: stated[field.name] for field in fields(kind) if field.name in stated}

@@ -121,7 +121,7 @@ async def test_an_event_names_the_key_whatever_the_body_says(
     assert "127.0.0.1" in event["origin"]
 
 
-@pytest.mark.parametrize("actor", ["key:boss", "file", "guard"])
+@pytest.mark.parametrize("actor", ["key:boss", "file", "guard", "gateway"])
 async def test_without_a_key_nobody_signs_as_a_key_or_as_the_gateway(
     world: World, actor: str
 ) -> None:

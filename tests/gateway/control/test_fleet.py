@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from gateway.control import retreat
-from gateway.control.fleet import Answer
+from gateway.access import commands as keys
+from gateway.access.secret import new_key
+from gateway.access.values import ClientGrant
+from gateway.control import fleet, retreat
+from gateway.control.fleet import AloneRegister, Answer, Beat, Fleet, Waits
 from gateway.control.plane import Command, ControlPlane
 from gateway.errors import LogUnavailable, NotAllowed, RevisionConflict
 from gateway.log.location import RedisLocation, parse_location
@@ -90,7 +95,7 @@ class Group:
         assert verify(await asyncio.to_thread(log.records)) is None
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.01)
@@ -357,3 +362,133 @@ async def test_a_copy_that_cannot_be_written_is_told_and_catches_up(
     await one.plane.disable("v", ADA)
     assert not one.plane.copy_error
     assert [r.revision for r in copy.records()] == [1, 2, 3]
+
+
+async def test_what_the_log_lost_is_given_back_although_the_copy_could_not_be_written(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await group.add("one")
+    copy = one.plane._history.copy
+    assert copy is not None
+
+    def full(_: object) -> None:
+        raise LogUnavailable("no space left on device")
+
+    monkeypatch.setattr(copy, "_append", full)
+    await one.plane.disable("w", ADA)
+    group.server.kill()
+    await until(lambda: one.plane.log_error is not None)
+    group.server.start()  # it comes back empty
+    await until(lambda: one.plane.log_error is None)
+    await one.plane.disable("v", ADA)
+    await group.agree()
+    assert one.plane.state.revision == 3
+    assert one.goes_to() == ("base", Reason.DISABLED)
+
+
+async def test_another_history_is_served_only_once_it_holds_what_it_lost(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await group.add("one")
+    key, _ = new_key("app", ClientGrant())
+    await one.plane.amend(lambda state: keys.create(state, key), ADA)
+    await one.plane.amend(lambda state: keys.revoke(state, "app"), ADA)
+    await one.plane.close()
+    group.server.kill()
+    group.server.start()
+    two = await group.add("two")
+    await two.plane.amend(lambda state: keys.create(state, key), ADA)  # as from an old backup
+
+    def away(*_: object) -> None:
+        raise LogUnavailable("the log went away again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisLog, "extend", away)
+        await one.start()
+        await until(lambda: "went away again" in str(one.plane.log_error))
+        assert one.plane.state.keys[key.id].revoked is not None
+    await group.agree()
+    for replica in (one, two):
+        assert replica.plane.state.keys[key.id].revoked is not None
+
+
+async def test_local_orders_that_cannot_be_read_stop_the_start(group: Group) -> None:
+    one = await group.add("one")
+    await one.plane.close()
+    orders = one.folder / "copy" / "local-orders.jsonl"
+    orders.write_bytes(b'{"workflow": "w"')
+    with pytest.raises(LogUnavailable, match=r"local-orders\.jsonl"):
+        await one.start()
+    orders.unlink()
+    await one.start()
+
+
+async def test_a_replica_whose_file_was_refused_is_ready_once_it_is_mended(group: Group) -> None:
+    group.server.kill()
+    (group.folder / "one").mkdir()
+    file = group.folder / "one" / "routes.yaml"
+    file.write_text("version: 1\nworkflows:\n  w: {target: nobody@1}\n")
+    one = await group.add("one")
+    group.server.start()
+    await until(lambda: "not accepted" in str(one.plane.not_ready))
+    file.write_text(TABLE)
+    await until(lambda: one.plane.not_ready is None)
+    assert one.goes_to() == ("a@1", Reason.ROUTE)
+
+
+async def test_a_beat_of_another_version_hides_no_replica(group: Group) -> None:
+    one = await group.add("one")
+    register = one.plane.fleet._register
+    assert isinstance(register, RedisRegister)
+    said = {"replica": "newer", "revision": 1, "inference": "", "admin": "", "started": 1.0}
+    waits = {"target": "b@1", "since": 1, "error": None, "tries": 4}
+    text = json.dumps(said | {"mood": "fine", "pending": {"v": waits}})
+    group.server.client().hset(register._key, "newer", f"{int(time.time() * 1000)} {text}")
+    seen: dict[str, Beat] = {}
+    async with asyncio.timeout(20):
+        while "one" not in seen:  # its first beat comes after the start
+            seen = {s.beat.replica: s.beat for s in await one.plane.fleet.seen()}
+    assert seen["newer"].pending == {"v": Waits("b@1", 1)}
+
+
+async def test_a_beat_that_failed_in_an_unforeseen_way_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet, "BEAT_S", 0.01)
+    register, faults = AloneRegister(), [RuntimeError("unforeseen")]
+
+    async def call(function: Callable[..., Any], *arguments: object) -> Any:
+        if faults:
+            raise faults.pop()
+        return function(*arguments)
+
+    member = Fleet(register, lambda: Beat("one", 1, "", "", 1.0), call)
+    beating = asyncio.create_task(member.run())
+    await until(lambda: bool(register.seen()))
+    beating.cancel()
+
+
+async def test_a_copy_that_was_behind_holds_the_other_history_that_was_taken_over(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await group.add("one")
+    copy = one.plane._history.copy
+    assert copy is not None
+
+    def full(_: object) -> None:
+        raise LogUnavailable("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, "_append", full)
+        await one.plane.disable("w", ADA)
+    one.plane._follower.stop()  # it is looked at again when the other history is there
+    await asyncio.to_thread(one.plane._follower.join)
+    group.server.kill()
+    group.server.start()
+    await group.add("two")
+    await one.plane.disable("v", ADA)
+    await group.agree()
+    assert not one.plane.copy_error
+    log = cast(RedisLog, one.plane._history.log)
+    assert copy.records() == await asyncio.to_thread(log.records)
+    assert one.goes_to() == ("base", Reason.DISABLED)

@@ -11,6 +11,7 @@ import pytest
 from gateway.control import adapters
 from gateway.errors import TableRejected
 from gateway.log.sqlite import SqliteLog
+from gateway.registry.values import AdapterArtifact
 from gateway.routing.events import API_SOURCE, Draft, TableApplied
 from gateway.routing.table import AdapterRef, Reason, Route, Target
 from tests.gateway.control.ports import adapter
@@ -132,3 +133,43 @@ async def test_a_new_edit_is_still_checked_whole_while_an_adapter_is_lost(world:
         await plane.apply_text(routes("a@1", x="base"), source=API_SOURCE, command=ADA)
     await plane.apply_text(routes("c@1"), source=API_SOURCE, command=ADA)
     assert world.goes_to() == (str(C.ref), Reason.ROUTE)
+
+
+async def test_what_stays_lost_is_looked_for_in_pauses_not_all_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "_LOOK_S", 3600)
+    plane = await world.start(routes("a@1"))
+    looks: list[int] = []
+    read = plane._adapters.read
+
+    def counted() -> None:
+        looks.append(1)
+        read()
+
+    monkeypatch.setattr(plane._adapters, "read", counted)
+    world.engine.refuse.add(A.digest)
+    plane.lose(Target(A.ref, A.digest), "torn file")
+    await world.until(lambda: why(world) == "does not fit")
+    for _ in range(50):  # as many turns of a thread as a search without a pause would have taken
+        await asyncio.to_thread(lambda: None)
+    assert len(looks) <= 2
+
+
+async def test_a_search_that_failed_in_an_unforeseen_way_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "_LOOK_S", 0.01)
+    plane = await world.start(routes("a@1"))
+    load = world.engine.make_resident
+    faults = [RuntimeError("out of memory")]
+
+    async def fails_once(artifact: AdapterArtifact) -> None:
+        if faults:
+            raise faults.pop()
+        await load(artifact)
+
+    monkeypatch.setattr(world.engine, "make_resident", fails_once)
+    plane.lose(Target(A.ref, A.digest), "torn file")
+    await world.until(lambda: world.goes_to() == ("a@1", Reason.ROUTE))
+    assert not faults

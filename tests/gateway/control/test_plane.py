@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +21,15 @@ from gateway.errors import (
     TableRejected,
 )
 from gateway.log.sqlite import SqliteLog
-from gateway.routing.events import AdapterRevoked, Draft, Event, RouteDisabled, TableApplied
-from gateway.routing.table import AdapterRef, Reason, Route, Target
+from gateway.routing.events import (
+    AdapterRevoked,
+    Draft,
+    Event,
+    RouteDisabled,
+    RouteEnabled,
+    TableApplied,
+)
+from gateway.routing.table import BASE_TARGET, AdapterRef, Reason, Route, Target
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
 
 A, B, C = adapter("a@1"), adapter("b@1"), adapter("c@1")
@@ -66,7 +74,7 @@ class World:
         assert decision is not None
         return str(decision.target), decision.reason
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 (the plane gives no event for it)
                 await asyncio.sleep(0.01)
@@ -159,7 +167,7 @@ async def test_disable_does_not_wait_for_an_adapter_that_loads(world: World) -> 
     edit = asyncio.create_task(plane.apply_text(routes("b@1"), source="api", command=ADA))
     await world.engine.waiting.wait()
     try:
-        await asyncio.wait_for(plane.disable("w", ADA), 1.0)
+        await asyncio.wait_for(plane.disable("w", ADA), 20.0)
         assert world.goes_to() == ("base", Reason.DISABLED)
     finally:
         world.engine.gate.set()
@@ -175,7 +183,7 @@ async def test_rollback_does_not_wait_for_an_adapter_that_loads(world: World) ->
     edit = asyncio.create_task(plane.apply_text(routes("c@1"), source="api", command=ADA))
     await world.engine.waiting.wait()
     try:
-        await asyncio.wait_for(plane.rollback("w", ADA), 1.0)
+        await asyncio.wait_for(plane.rollback("w", ADA), 20.0)
         assert world.goes_to() == ("a@1", Reason.PINNED)
     finally:
         world.engine.gate.set()
@@ -407,7 +415,7 @@ async def test_bad_edit_changes_nothing_is_reported_and_a_good_one_follows(
 async def test_event_of_another_process_is_obeyed(world: World) -> None:
     await world.start(routes("a@1"))
     world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
-    await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+    await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED))
 
 
 async def test_event_of_another_process_is_obeyed_while_an_adapter_loads(world: World) -> None:
@@ -418,7 +426,7 @@ async def test_event_of_another_process_is_obeyed_while_an_adapter_loads(world: 
     await world.engine.waiting.wait()
     world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)
     try:
-        await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED), 3.0)
+        await world.until(lambda: world.goes_to() == ("base", Reason.DISABLED))
     finally:
         world.engine.gate.set()
         await asyncio.gather(edit, return_exceptions=True)
@@ -456,7 +464,7 @@ async def test_log_outage_serves_on_and_catches_up_by_itself(world: World) -> No
         Draft(AdapterRevoked(AdapterRef("a", "1"), A.digest), "cli", "", 1.0), expected=1
     )
     plane._history.log = real
-    await world.until(lambda: world.goes_to() == ("base", Reason.FALLBACK), 3.0)
+    await world.until(lambda: world.goes_to() == ("base", Reason.FALLBACK))
     assert plane.log_error is None
 
 
@@ -483,3 +491,57 @@ async def test_past_table_is_what_it_was(world: World) -> None:
     assert after.decisions["w"].reason is Reason.DISABLED
     with pytest.raises(NotFound, match="newest is 2"):
         await plane.table_at(3)
+
+
+@pytest.mark.parametrize("revision", [2, 3])
+async def test_a_log_that_was_edited_is_told_and_holds_no_command_up(
+    world: World, revision: int
+) -> None:
+    plane = await world.start(routes("a@1"))
+    with sqlite3.connect(world.folder / "revisions.sqlite") as raw:
+        raw.execute("DROP TRIGGER events_follow_on")  # by whoever can write the file
+        raw.execute(
+            "INSERT INTO events SELECT ?, change, actor, reason, at, origin, 'edited' FROM events",
+            (revision,),
+        )
+    raw.close()
+    async with asyncio.timeout(20):
+        with pytest.raises(LogUnavailable, match="after revision 1 does not follow"):
+            await plane.disable("w", ADA)
+    assert plane.log_error
+    assert world.goes_to() == ("a@1", Reason.ROUTE)
+
+
+async def test_an_event_that_a_listener_is_far_behind_of_still_ends_it_at_the_stop(
+    world: World,
+) -> None:
+    plane = await world.start(routes("a@1"))
+    stream = plane.subscribe()
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    (queue,) = plane._live._subscribers
+    event = (await plane.history())[0]
+    while not queue.full():
+        queue.put_nowait(event)
+    await first
+    queue.put_nowait(event)
+    plane.hang_up()
+    async with asyncio.timeout(20):
+        assert [e async for e in stream] == [event] * (queue.maxsize - 1)
+
+
+async def test_a_disable_that_was_obeyed_locally_reaches_listeners_once_each_way(
+    world: World,
+) -> None:
+    """The local order, and the log's event of it: both are told, with the same table."""
+    plane = await world.start(routes("a@1"))
+    told: list[tuple[object, object]] = []
+    plane.on_swap(lambda old, new, event: told.append((event.change, new.decisions["w"].target)))
+    draft = Draft(RouteDisabled("w", "restart"), "ada", "", 1.0)
+    await plane._history.order_locally(draft)
+    await plane.enable("w", ADA)  # settles what is owed first
+    assert told == [
+        (draft.change, BASE_TARGET),
+        (draft.change, BASE_TARGET),
+        (RouteEnabled("w"), Target(A.ref, A.digest)),
+    ]
