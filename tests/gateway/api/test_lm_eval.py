@@ -45,8 +45,8 @@ def scored(choice: dict[str, Any], context_length: int) -> tuple[float, bool]:
 
 
 async def post(world: World, **body: Any) -> dict[str, Any]:
-    # Without OPENAI_API_KEY lm-eval sends an empty one.
-    headers = {"authorization": "Bearer "}
+    # What an HTTP server sees of the empty `Bearer ` that lm-eval sends without a key.
+    headers = {"authorization": "Bearer"}
     async with httpx.AsyncClient(base_url=world.inference, timeout=60, headers=headers) as http:
         answer = await http.post("/v1/completions", json=body)
     assert answer.status_code == 200, answer.text
