@@ -42,7 +42,6 @@ from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing import commands
 from gateway.routing.events import (
-    AdapterApproved,
     AdapterRegistered,
     AdapterRevoked,
     Change,
@@ -370,11 +369,7 @@ class ControlPlane:
     async def approve(
         self, ref: AdapterRef, command: Command, *, override: bool = False
     ) -> Committed:
-        """Let routes name the adapter.
-
-        Raises NotAllowed where its gate did not pass, unless `override` says to approve it all the
-        same; the log keeps that, with the reason, which is then required (BadInput).
-        """
+        """Let routes name the adapter. Raises what `approval.approved` raises."""
         return await self._judge(ref, command, AdapterState.APPROVED, override=override)
 
     async def revoke(self, ref: AdapterRef, command: Command) -> Committed:
@@ -434,8 +429,7 @@ class ControlPlane:
             if verdict is AdapterState.APPROVED:
                 if self._two_person:
                     two_persons.check(self.state, ref, artifact.digest, command.actor)
-                overridden = approval.check(artifact, override=override, reason=command.reason)
-                return AdapterApproved(ref, artifact.digest, overridden, artifact.gate.verdict)
+                return approval.approved(artifact, override=override, reason=command.reason)
             return AdapterRevoked(ref, artifact.digest)
 
         return await self._commit(decide, command)

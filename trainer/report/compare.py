@@ -80,7 +80,9 @@ def read_side(name: str, registry: Path) -> Side:
         if not folder.is_dir():
             raise TrainerError(f"the registry {registry} has no adapter {name}")
     run = RunFolder(folder)
-    gate = read_verdict(run.gate)
+    # An adapter of the registry has its verdict in the report that it was published with.
+    published = not run.gate.is_file() and run.summary.is_file()
+    gate = read_verdict(run.summary, key="gate") if published else read_verdict(run.gate)
     recipe = run.recipe.read_text(encoding="utf-8") if run.recipe.is_file() else ""
     evaluation = gate_evaluations(run)[1] if run.choice.is_file() else None
     return Side(name, gate, recipe, evaluation)

@@ -25,5 +25,7 @@ def test_what_is_no_verdict_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "gate.json").write_text(text)
     with pytest.raises(TrainerError, match="no verdict"):
         read_verdict(tmp_path / "gate.json")
+    with pytest.raises(TrainerError, match="is no"):
+        read_verdict(tmp_path / "gate.json", key="gate")
     with pytest.raises(TrainerError, match="cannot be read"):
         read_verdict(tmp_path / "none.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,8 @@ def test_a_registered_adapter_has_its_verdict_and_no_items(
 ) -> None:
     version = tmp_path / "triage" / "2"
     version.mkdir(parents=True)
-    shutil.copy(runs[0] / "gate.json", version)
+    gate = json.loads((runs[0] / "gate.json").read_text())
+    (version / "report.json").write_text(json.dumps({"gate": gate}))
     both = side_by_side(read_side("triage@2", tmp_path), read_side(str(runs[1]), tmp_path))
     assert both.rows[0].a is not None
     assert both.rows[0].between is None
