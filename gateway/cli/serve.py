@@ -15,6 +15,7 @@ from rich.table import Table
 
 from gateway.cli.options import AsJson, ConfigFile
 from gateway.cli.outcomes import coded, print_json
+from gateway.log.location import Location
 from gateway.settings import Settings, read_settings
 
 app = typer.Typer()
@@ -29,7 +30,9 @@ def flags() -> dict[str, Any]:
         union = get_origin(field.annotation) in (Union, types.UnionType)
         parts = get_args(field.annotation) if union else (field.annotation,)
         kinds = [part for part in parts if part is not type(None)]
-        if len(kinds) == 1 and (kinds[0] in _FLAG_TYPES or get_origin(kinds[0]) is Literal):
+        if kinds == [*get_args(Location)]:
+            found[name] = str  # parsed with the other settings
+        elif len(kinds) == 1 and (kinds[0] in _FLAG_TYPES or get_origin(kinds[0]) is Literal):
             found[name] = kinds[0]
     return found
 

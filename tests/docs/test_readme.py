@@ -101,7 +101,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     own = tmp_path / "peft-adapter"
     own.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copy(ROOT / "registry/package-section/1" / name, own)
+        shutil.copy(ROOT / "registry/package-section/2" / name, own)
     config = json.loads((own / "adapter_config.json").read_text())
     (own / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 8}))
     log = tmp_path / "serve.log"
