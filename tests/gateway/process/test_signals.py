@@ -15,15 +15,15 @@ from tests.gateway.process.served import SLOW_STEPS, serve
 # The process is killed the moment the disable is in the log, before anybody is told.
 KILLED_AFTER_APPEND = """
 import os, signal
+from gateway.log.record import event_of
 from gateway.log.sqlite import SqliteLog
 from gateway.routing.events import RouteDisabled
-append = SqliteLog.append
-def last_act(self, draft, *, expected):
-    event = append(self, draft, expected=expected)
-    if isinstance(draft.change, RouteDisabled):
+extend = SqliteLog.extend
+def last_act(self, records):
+    extend(self, records)
+    if any(isinstance(event_of(record).change, RouteDisabled) for record in records):
         os.kill(os.getpid(), signal.SIGKILL)
-    return event
-SqliteLog.append = last_act
+SqliteLog.extend = last_act
 """
 
 
