@@ -31,8 +31,9 @@ from gateway.log.location import RedisLocation, parse_location
 from gateway.log.redis import RedisLog
 from gateway.log.sqlite import SqliteLog
 from gateway.registry.store import Registry
+from gateway.routing.effective import effective
 from gateway.routing.events import API_SOURCE
-from gateway.routing.fold import effective, fold_all
+from gateway.routing.fold import fold_all
 from gateway.settings import Settings
 from tests import tiny
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter

@@ -14,8 +14,9 @@ from gateway.log.location import FolderLocation, parse_location
 from gateway.log.opening import open_log
 from gateway.log.record import Record
 from gateway.log.sqlite import FILE_NAME
+from gateway.routing.effective import effective
 from gateway.routing.events import Change, Draft, Event
-from gateway.routing.fold import RoutingState, effective, fold, fold_all
+from gateway.routing.fold import RoutingState, fold, fold_all
 from gateway.routing.table import Decision
 
 Decide = Callable[[RoutingState, Sequence[Event]], Change]

@@ -8,8 +8,9 @@ never waits; nor is a route pending whose adapter was here and got lost: that on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from gateway.routing.effective import View
 from gateway.routing.table import Decision, Reason, RoutingTable, Target
 
 _ROUTED = (Reason.ROUTE, Reason.CANARY, Reason.PINNED)
@@ -27,7 +28,7 @@ class Pending:
 def gated(
     served: RoutingTable,
     before: RoutingTable,
-    wanted: RoutingTable,
+    wanted: View,
     usable: Callable[[Target], bool],
     revoked: Callable[[Target], bool],
     waiting: Mapping[str, Pending],
@@ -40,15 +41,13 @@ def gated(
     """
     pending: dict[str, Pending] = {}
     kept: dict[str, Decision] = {}
-    for name, decision in wanted.decisions.items():
-        if not decision.why:
-            continue
+    for name, decision in wanted.faulted.items():
         target = decision.route.target
         was, earlier = waiting.get(name), before.decisions.get(name)
         if was is not None and was.target == target:
             since = was.since
         elif earlier is None or earlier.route.target != target:
-            since = wanted.revision
+            since = wanted.state.revision
         else:
             continue
         if revoked(target):
@@ -57,6 +56,7 @@ def gated(
         old = served.decisions.get(name)
         if old is not None and old.reason in _ROUTED and usable(old.target):
             kept[name] = old
+    table = wanted.table
     if not kept:
-        return wanted, pending
-    return replace(wanted, decisions={**wanted.decisions, **kept}), pending
+        return table, pending
+    return RoutingTable(table.revision, table.decisions.holding(kept)), pending

@@ -20,8 +20,9 @@ from gateway.control.owed import in_force, lost_hands
 from gateway.errors import LogUnavailable, NotFound, RevisionConflict
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record, event_of, sealed
+from gateway.routing.effective import Published, effective
 from gateway.routing.events import Draft, Event
-from gateway.routing.fold import Published, effective, fold, fold_all
+from gateway.routing.fold import fold, fold_all
 from gateway.routing.table import RoutingTable
 
 log = logging.getLogger(__name__)

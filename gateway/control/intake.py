@@ -11,15 +11,17 @@ from pathlib import Path
 
 from gateway.control.adapters import KnownAdapters
 from gateway.control.live import LiveTable
-from gateway.control.values import Command, Committed, FileStatus, changes_between, named
+from gateway.control.values import Command, Committed, FileStatus, changes_between, digests_of
 from gateway.engine.base import Engine
 from gateway.errors import GatewayError, LogUnavailable, Problem, TableRejected
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
-from gateway.routesfile.parse import parse
+from gateway.routesfile.blocks import Blocks, parse_known
+from gateway.routesfile.parse import Entry
 from gateway.routesfile.validate import validate
+from gateway.routing import commands
 from gateway.routing.events import API_SOURCE, Change, TableApplied
-from gateway.routing.table import AdapterRef, Target
+from gateway.routing.table import AdapterRef, Route, Target
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,10 @@ class TableIntake:
         self._commit = commit
         self._clock = clock
         self._applying = asyncio.Lock()
+        # What the last accepted texts held, so that an edit costs what it changes. One thread at a
+        # time uses it, under `_applying`.
+        self._blocks: Blocks | None = None
+        self._valid: Mapping[str, tuple[Entry, Route]] = {}
         self.coming: set[str] = set()  # adapters being made resident
         self.postponed = False  # the file is to be taken in when the log is back
         self.status = FileStatus(path, False, (), 0.0, 0)
@@ -73,7 +79,8 @@ class TableIntake:
             try:
                 table = await asyncio.to_thread(self._validated, text, source, digest, kept)
                 if dry_run:
-                    changes = changes_between(self._live.table, self._live.preview(table))
+                    preview = self._live.preview(commands.apply(self._live.state, table))
+                    changes = changes_between(self._live.table, preview.table)
                     return Committed(None, self._live.state.revision, changes)
                 done = await self._make_revision(table, command, {t.digest for t in kept.values()})
             except GatewayError as error:
@@ -128,18 +135,19 @@ class TableIntake:
             # to know that the file was taken, or a restart would take it again.
             state = self._live.state
             known = state.table_digest if table.source == API_SOURCE else state.file_digest
-            return None if table.digest == known else table
+            return None if table.digest == known else commands.apply(state, table)
 
-        wanted = named(self._live.preview(table)) & self._adapters.artifacts.keys()
+        preview = self._live.preview(commands.apply(self._live.state, table))
+        wanted = digests_of(preview.uses) & self._adapters.artifacts.keys()
         try:
             self.coming = wanted - set(kept)
-            self._engine.set_pinned(named(self._live.table) | self.coming)
+            self._engine.set_pinned(digests_of(self._live.named) | self.coming)
             for digest in sorted(self.coming):
                 await self._adapters.load(digest)
             return await self._commit(decide, command)
         finally:
             self.coming = set()
-            self._engine.set_pinned(named(self._live.table))
+            self._engine.set_pinned(digests_of(self._live.named))
 
     def _text(self) -> str:
         path = self.status.path
@@ -162,7 +170,18 @@ class TableIntake:
     def _validated(
         self, text: str, source: str, digest: str, kept: Mapping[AdapterRef, Target]
     ) -> TableApplied:
+        """Blocks; runs in a thread."""
         self._adapters.read()
-        file = parse(text, source)
-        routes = validate(file, self._registry, self._state_of, self._engine, kept)
+        file, self._blocks = parse_known(text, source, self._blocks)
+        routes = validate(
+            file,
+            self._registry,
+            self._state_of,
+            self._engine,
+            kept,
+            known=self._valid,
+            in_force=self._live.state.routes,
+        )
+        pairs = zip(file.entries, routes, strict=True)
+        self._valid = {entry.workflow: (entry, route) for entry, route in pairs}
         return TableApplied(routes, source, digest)

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.control.adapters import KnownAdapters
 from gateway.control.gate import Pending, gated
+from gateway.control.values import targets_of
 from gateway.log.record import Record, hash_of
 from gateway.registry.values import AdapterState
+from gateway.routing.effective import View, view
 from gateway.routing.events import Change, Draft, Event, RouteDisabled, RoutePinned
-from gateway.routing.fold import RoutingState, adapter_state, effective, fold, with_hand_of
+from gateway.routing.fold import RoutingState, adapter_state, fold, with_hand_of
 from gateway.routing.table import RoutingTable, Target
 
 log = logging.getLogger(__name__)
@@ -37,8 +39,8 @@ class LiveTable:
         self.moved_by: str | None = None
         self.local: tuple[Draft, ...] = ()  # orders this replica obeys and the log has not yet
         self.pending: dict[str, Pending] = {}
-        self.table: RoutingTable = effective(self.state)
-        self._wanted = self.table
+        self._wanted = view(self.state)
+        self.table: RoutingTable = self._wanted.table
 
     def follows(self, record: Record) -> bool:
         """Whether `record` is the next event of the history that is folded here."""
@@ -70,7 +72,7 @@ class LiveTable:
     def begin(self, state: RoutingState, chain: str, actor: str | None) -> None:
         """Start over from a folded state: at a start, or where the log has another history."""
         self.state, self.hash, self.moved_by = state, chain, actor
-        self._wanted = effective(state)  # none of its routes is new
+        self._wanted = view(state)  # none of its routes is new
         self._derive()
 
     def refresh(self) -> None:
@@ -108,10 +110,16 @@ class LiveTable:
         for queue in self._subscribers:
             _end(queue)
 
-    def preview(self, change: Change) -> RoutingTable:
-        """What the table would be after `change`, were every adapter here."""
+    @property
+    def named(self) -> set[Target]:
+        """The adapters that the table's routes name: targets also of disabled ones, as an enable
+        must find them, and fallbacks, as a disable must."""
+        return self._wanted.uses.keys() | targets_of(self.table.decisions.held.values())
+
+    def preview(self, change: Change) -> View:
+        """What would be wanted after `change`, were every adapter here."""
         event = Event(self.state.revision + 1, change, "", "", 0.0)
-        return effective(fold(self.state, event), self._adapters.published)
+        return view(fold(self.state, event), self._adapters.published, before=self._wanted)
 
     def _derive(self) -> None:
         state = self.state
@@ -119,9 +127,9 @@ class LiveTable:
             if isinstance(draft.change, RouteDisabled):
                 state = with_hand_of(state, draft)
         before = self._wanted
-        self._wanted = effective(state, self._adapters.published, self._adapters.lost)
+        self._wanted = view(state, self._adapters.published, self._adapters.lost, before)
         self.table, self.pending = gated(
-            self.table, before, self._wanted, self._usable, self._revoked, self.pending
+            self.table, before.table, self._wanted, self._usable, self._revoked, self.pending
         )
         self._derived()
 

@@ -30,8 +30,7 @@ from gateway.control.values import (
     DecisionChange,
     FileStatus,
     changes_between,
-    named,
-    named_targets,
+    digests_of,
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
@@ -209,7 +208,7 @@ class ControlPlane:
         else:
             await self._intake.take_file(keep=True)
             self.not_ready = None
-        await self._adapters.try_all(named_targets(self.table))
+        await self._adapters.try_all(self._live.named)
         self._live.refresh()
         self._tasks = [
             asyncio.create_task(work, name=name)
@@ -477,7 +476,7 @@ class ControlPlane:
         there is a table: the file may be mended, or another replica's accepted."""
         if self._intake.postponed:
             await self._intake.reload()
-        await self._adapters.try_all(named_targets(self.table))
+        await self._adapters.try_all(self._live.named)
         self._live.refresh()
         if self._intake.postponed or self.not_ready is None:
             return  # the log went away again, or all is well
@@ -494,8 +493,8 @@ class ControlPlane:
 
     def _derived(self) -> None:
         """After every change of the table: what it names stays loaded, and the others are told."""
-        table = self._live.table
-        self._engine.set_pinned(named(table) | self._intake.coming)
+        named = self._live.named
+        self._engine.set_pinned(digests_of(named) | self._intake.coming)
         waiting = {pending.target for pending in self.pending.values()}
-        self._adapters.need(named_targets(table) | waiting)
+        self._adapters.need(named | waiting)
         self.fleet.changed()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import Problem
+from gateway.routing.effective import changed_workflows
 from gateway.routing.events import Event
 from gateway.routing.table import BASE_TARGET, Decision, RoutingTable, Target
 
@@ -55,26 +57,25 @@ class FileStatus:
     applied_revision: int
 
 
-def named_targets(table: RoutingTable) -> set[Target]:
-    """The adapters that routes name: targets also of disabled ones, as an enable must find them,
-    and fallbacks, as a disable must."""
+def targets_of(decisions: Iterable[Decision]) -> set[Target]:
+    """The adapters that decisions and their routes name."""
     targets = {
         target
-        for decision in table.decisions.values()
+        for decision in decisions
         for target in (decision.target, decision.route.target, decision.route.fallback)
     }
     return targets - {BASE_TARGET}
 
 
-def named(table: RoutingTable) -> set[str]:
-    """The digests of `named_targets`."""
-    return {target.digest for target in named_targets(table) if target.digest is not None}
+def digests_of(targets: Iterable[Target]) -> set[str]:
+    """The digests of adapters."""
+    return {target.digest for target in targets if target.digest is not None}
 
 
 def changes_between(before: RoutingTable, after: RoutingTable) -> tuple[DecisionChange, ...]:
     """The workflows whose target, reason or route differ."""
     changed = []
-    for name in sorted({*before.decisions, *after.decisions}):
+    for name in sorted(changed_workflows(before, after)):
         old, new = before.decisions.get(name), after.decisions.get(name)
         if (
             old is None

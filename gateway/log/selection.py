@@ -16,6 +16,7 @@ from gateway.routing.events import (
     KeyCreated,
     KeyRevoked,
     TableApplied,
+    TableEdited,
 )
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
@@ -34,7 +35,8 @@ class Selection:
     until: float | None = None
 
     def takes(self, event: Event) -> bool:
-        """Whether the event is asked for. A table concerns every workflow it names."""
+        """Whether the event is asked for. A table concerns every workflow it names, an
+        edited one those that it changed."""
         return (
             (self.workflow is None or self.workflow in _workflows(event))
             and (self.actor is None or self.actor == event.actor)
@@ -47,7 +49,7 @@ class Selection:
 def subject(event: Event) -> str:
     """What an event is about, in a word: a workflow, an adapter, a key, or a table's source."""
     match event.change:
-        case TableApplied(source=source):
+        case TableApplied(source=source) | TableEdited(source=source):
             return source
         case AdapterRegistered(ref=ref) | AdapterApproved(ref=ref) | AdapterRevoked(ref=ref):
             return str(ref)
@@ -80,5 +82,7 @@ def iso(at: float) -> str:
 def _workflows(event: Event) -> set[str]:
     if isinstance(event.change, TableApplied):
         return {route.workflow for route in event.change.routes}
+    if isinstance(event.change, TableEdited):
+        return {*event.change.removed, *(route.workflow for route in event.change.routes)}
     workflow = getattr(event.change, "workflow", None)
     return set() if workflow is None else {workflow}

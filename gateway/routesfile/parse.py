@@ -28,7 +28,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One workflow as written. References are parsed, not looked up; None is the base model."""
+    """One workflow as written. References are parsed, not looked up; None is the base model.
+
+    Lines of `places` count from the one the workflow's name stands on, which is 0: an entry that
+    only moved is the same.
+    """
 
     workflow: str
     target: AdapterRef | None
@@ -44,13 +48,31 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class RoutesFile:
+    """All entries, sorted by workflow, and the line that each one's name stands on."""
+
     entries: tuple[Entry, ...]
+    lines: Mapping[str, int]
     file: str
+
+    def place(self, entry: Entry, field_name: str) -> Place:
+        """Where a field stands in the file; the workflow's name where it is left out."""
+        found = entry.places.get(field_name, entry.places[""])
+        return Place(self.lines[entry.workflow] + found.line, found.column)
 
 
 def parse(text: str, file: str) -> RoutesFile:
     """The routes that `text` states. Raises TableRejected with all problems found."""
+    return parse_with_nodes(text, file)[0]
+
+
+def parse_with_nodes(text: str, file: str) -> tuple[RoutesFile, yaml.MappingNode]:
+    """The same, and the whole document's nodes."""
     return _Parser(file).parse(text)
+
+
+def parse_workflows(node: yaml.MappingNode, file: str) -> RoutesFile:
+    """The routes that a mapping of workflow names states. Raises TableRejected."""
+    return _Parser(file).workflows(node)
 
 
 class _Parser:
@@ -58,7 +80,7 @@ class _Parser:
         self._file = file
         self._problems: list[Problem] = []
 
-    def parse(self, text: str) -> RoutesFile:
+    def parse(self, text: str) -> tuple[RoutesFile, yaml.MappingNode]:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -85,20 +107,30 @@ class _Parser:
         if version is None or version[1].value != str(VERSION):
             node = root if version is None else version[1]
             self._fault(node, "version", f"must be {VERSION}, the only version there is")
-        entries: list[Entry] = []
+        found: RoutesFile | None = None
         workflows = top.get("workflows")
         if workflows is None:
             self._fault(root, "workflows", "is missing; name at least one workflow")
         elif not isinstance(workflows[1], yaml.MappingNode) or not workflows[1].value:
             self._fault(workflows[1], "workflows", "must map workflow names to routes")
         else:
-            for name, (key, node) in self._mapping(workflows[1], "workflows", None).items():
-                entry = self._entry(name, key, node)
-                if entry is not None:
-                    entries.append(entry)
+            found = self.workflows(workflows[1])
+        if self._problems or found is None:
+            raise TableRejected(self._problems)
+        return found, root
+
+    def workflows(self, node: yaml.MappingNode) -> RoutesFile:
+        """Raises TableRejected with the problems found so far and here."""
+        entries: list[Entry] = []
+        lines: dict[str, int] = {}
+        for name, (key, value) in self._mapping(node, "workflows", None).items():
+            entry = self._entry(name, key, value)
+            if entry is not None:
+                entries.append(entry)
+                lines[name] = _place(key).line
         if self._problems:
             raise TableRejected(self._problems)
-        return RoutesFile(tuple(sorted(entries, key=lambda e: e.workflow)), self._file)
+        return RoutesFile(tuple(sorted(entries, key=lambda e: e.workflow)), lines, self._file)
 
     def _entry(self, name: str, key: yaml.Node, node: yaml.Node) -> Entry | None:
         path = f"workflows.{name}"
@@ -170,7 +202,10 @@ class _Parser:
             temperature=values.get("temperature"),
             response_schema=values.get("response_schema"),
             guard=guard,
-            places={k: _place(n) for k, (_, n) in fields.items()} | {"": _place(key)},
+            places={
+                field_name: Place(n.start_mark.line - key.start_mark.line, n.start_mark.column + 1)
+                for field_name, n in [("", key), *((k, n) for k, (_, n) in fields.items())]
+            },
         )
 
     def _mapping(
@@ -193,13 +228,10 @@ class _Parser:
         return found
 
     def _value(self, node: yaml.Node) -> Any:
-        loader = yaml.SafeLoader("")
         try:
-            return loader.construct_object(node, deep=True)
+            return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError, RecursionError):
             return None  # of a type that no setting has: its own fault is reported there
-        finally:
-            loader.dispose()
 
     def _fault(self, node: yaml.Node, path: str, message: str) -> None:
         place = _place(node)

@@ -29,17 +29,24 @@ def validate(
     state_of: StateOf,
     engine: Engine | None,
     kept: Mapping[AdapterRef, Target] | None = None,
+    *,
+    known: Mapping[str, tuple[Entry, Route]] | None = None,
+    in_force: Mapping[str, Route] | None = None,
 ) -> tuple[Route, ...]:
     """The routes with their adapters resolved to digests. Blocks (reads adapters).
 
     `kept` targets were accepted before: they stay so where their adapter cannot be had any more.
-    `engine` None leaves out what only an engine can tell. Raises TableRejected with all problems.
+    `engine` None leaves out what only an engine can tell. `known` entries were accepted before, by
+    workflow, with their routes: their schemas are not compiled again. A route that equals the one
+    `in_force` is that very object. Raises TableRejected with all problems.
     """
     problems: list[Problem] = []
     routes: list[Route] = []
+    before, live = known or {}, in_force or {}
+    found: dict[AdapterRef, Target | str] = {}  # each adapter is looked up once
 
     def fault(entry: Entry, field: str, message: str) -> None:
-        place = entry.places.get(field, entry.places[""])
+        place = file.place(entry, field)
         problems.append(
             Problem(
                 message,
@@ -53,45 +60,27 @@ def validate(
     def target(entry: Entry, field: str, ref: AdapterRef | None) -> Target:
         if ref is None:
             return BASE_TARGET
-        before = (kept or {}).get(ref)
-        try:
-            artifact = registry.find(ref)
-            if artifact is None and before is not None:
-                return before
-            if artifact is None:
-                names = [str(known) for known in registry.refs()]
-                near = difflib.get_close_matches(str(ref), names, n=1, cutoff=0.4)
-                hint = f"did you mean {near[0]}?" if near else "see `gateway adapters list`"
-                fault(entry, field, f"adapter {ref} is not in the registry; {hint}")
-                return BASE_TARGET
-            state = state_of(artifact)
-            if state is not AdapterState.APPROVED:
-                fault(
-                    entry,
-                    field,
-                    f"adapter {ref} is {state}, not approved; "
-                    f"run `gateway adapters approve {ref}` once its evals hold",
-                )
-            elif engine is not None:
-                engine.check_adapter(artifact)
-        except GatewayError as error:
-            if before is not None:
-                return before
-            fault(entry, field, error.message)
-            return BASE_TARGET
-        return Target(ref, artifact.digest)
+        if (result := found.get(ref)) is None:
+            result = found[ref] = _resolve(ref, registry, state_of, engine, (kept or {}).get(ref))
+        if isinstance(result, Target):
+            return result
+        fault(entry, field, result)
+        return BASE_TARGET
 
     for entry in file.entries:
-        if engine is not None and entry.response_schema is not None:
+        was, route = before.get(entry.workflow, (None, None))
+        if was is not entry and engine is not None and entry.response_schema is not None:
             try:
                 engine.check_schema(entry.response_schema)
             except BadInput as error:
                 fault(entry, "response_schema", error.message)
-        routes.append(
-            Route(
+        to = target(entry, "target", entry.target)
+        fallback = target(entry, "fallback", entry.fallback)
+        if was is not entry or route is None or (route.target, route.fallback) != (to, fallback):
+            route = Route(
                 workflow=entry.workflow,
-                target=target(entry, "target", entry.target),
-                fallback=target(entry, "fallback", entry.fallback),
+                target=to,
+                fallback=fallback,
                 description=entry.description,
                 max_tokens=entry.max_tokens,
                 default_max_tokens=entry.default_max_tokens,
@@ -99,7 +88,38 @@ def validate(
                 response_schema=entry.response_schema,
                 guard=entry.guard,
             )
-        )
+        stands = live.get(entry.workflow)
+        routes.append(stands if stands is not None and stands.same(route) else route)
     if problems:
         raise TableRejected(problems)
     return tuple(routes)
+
+
+def _resolve(
+    ref: AdapterRef,
+    registry: AdapterSource,
+    state_of: StateOf,
+    engine: Engine | None,
+    before: Target | None,
+) -> Target | str:
+    """What a route to `ref` goes to, or why none may."""
+    try:
+        artifact = registry.find(ref)
+        if artifact is None and before is not None:
+            return before
+        if artifact is None:
+            names = [str(one) for one in registry.refs()]
+            near = difflib.get_close_matches(str(ref), names, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else "see `gateway adapters list`"
+            return f"adapter {ref} is not in the registry; {hint}"
+        state = state_of(artifact)
+        if state is not AdapterState.APPROVED:
+            return (
+                f"adapter {ref} is {state}, not approved; "
+                f"run `gateway adapters approve {ref}` once its evals hold"
+            )
+        if engine is not None:
+            engine.check_adapter(artifact)
+    except GatewayError as error:
+        return error.message if before is None else before
+    return Target(ref, artifact.digest)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gateway.errors import NotAllowed, NotFound
 from gateway.registry.values import AdapterState
+from gateway.routing.effective import Published
 from gateway.routing.events import (
     Event,
     InFlight,
@@ -14,8 +15,10 @@ from gateway.routing.events import (
     RouteEnabled,
     RoutePinned,
     RouteResumed,
+    TableApplied,
+    TableEdited,
 )
-from gateway.routing.fold import Published, RoutingState, adapter_state, fold, live_route
+from gateway.routing.fold import RoutingState, adapter_state, fold, live_route
 from gateway.routing.table import BASE, Route, Target
 
 
@@ -34,6 +37,22 @@ def require_workflow(state: RoutingState, workflow: str) -> None:
     near = nearest(workflow, list(state.routes))
     hint = f"; did you mean {near}?" if near else ""
     raise NotFound(f"there is no workflow {workflow!r}{hint}", param="workflow", nearest=near)
+
+
+def apply(state: RoutingState, table: TableApplied) -> TableApplied | TableEdited:
+    """Make `table` the one in force: said whole, or by what differs where that is less."""
+    known = state.routes
+    changed = tuple(
+        route
+        for route in table.routes
+        if (old := known.get(route.workflow)) is None or not old.same(route)
+    )
+    removed: set[str] = set()
+    if len(known) > len(table.routes) or any(route.workflow not in known for route in changed):
+        removed = known.keys() - {route.workflow for route in table.routes}
+    if 2 * (len(changed) + len(removed)) >= len(table.routes):
+        return table
+    return TableEdited(changed, tuple(sorted(removed)), table.source, table.digest)
 
 
 def disable(state: RoutingState, workflow: str, in_flight: InFlight) -> RouteDisabled:

@@ -20,6 +20,7 @@ API_SOURCE = "api"  # of a table that came over the admin API, not from the file
 
 class EventKind(StrEnum):
     TABLE_APPLIED = "table_applied"
+    TABLE_EDITED = "table_edited"
     ROUTE_DISABLED = "route_disabled"
     ROUTE_ENABLED = "route_enabled"
     ROUTE_PINNED = "route_pinned"
@@ -39,6 +40,18 @@ class TableApplied:
     source: str  # the file's path, or API_SOURCE
     digest: str  # sha256 hex of the text that was applied
     kind: Literal[EventKind.TABLE_APPLIED] = EventKind.TABLE_APPLIED
+
+
+@dataclass(frozen=True, slots=True)
+class TableEdited:
+    """The same, said by what differs from the table before it: one edit of a large table is a
+    small event."""
+
+    routes: tuple[Route, ...]  # new or changed, sorted by workflow
+    removed: tuple[str, ...]  # workflows, sorted
+    source: str  # as in `TableApplied`
+    digest: str  # sha256 hex of the whole text that was applied
+    kind: Literal[EventKind.TABLE_EDITED] = EventKind.TABLE_EDITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,7 @@ class KeyRevoked:
 
 Change = (
     TableApplied
+    | TableEdited
     | RouteDisabled
     | RouteEnabled
     | RoutePinned

@@ -1,11 +1,11 @@
-"""State as a pure fold of the log, and the effective table as a pure view of the state.
+"""State as a pure fold of the log. `effective.py` makes the table of it that requests see.
 
 No clock, no I/O: history, audit, rollback and catch-up are all this one function over events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.access.values import KeyRecord, Mark
@@ -24,25 +24,9 @@ from gateway.routing.events import (
     RoutePinned,
     RouteResumed,
     TableApplied,
+    TableEdited,
 )
-from gateway.routing.table import (
-    BASE,
-    BASE_TARGET,
-    AdapterRef,
-    Decision,
-    Disabled,
-    Override,
-    Pinned,
-    Reason,
-    Route,
-    RoutingTable,
-    Target,
-)
-
-# What the registry published an adapter as, by digest; the log's verdict lies above it.
-Published = Callable[[str], AdapterState | None]
-# Why a target cannot be served here, None where it can. A fact of one process, not of the log.
-Lost = Callable[[Target], str | None]
+from gateway.routing.table import AdapterRef, Disabled, Override, Pinned, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +69,23 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
                 table_digest=digest,
                 file_digest=state.file_digest if source == API_SOURCE else digest,
             )
+        case TableEdited(routes=routes, removed=removed, source=source, digest=digest):
+            return replace(
+                state,
+                routes=_edited(state.routes, routes, removed),
+                table_digest=digest,
+                file_digest=state.file_digest if source == API_SOURCE else digest,
+            )
         case RouteDisabled(workflow=workflow):
             hand = Disabled(event.revision, event.actor, event.reason, event.at)
-            return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))
+            return _override(state, workflow, replace(hand_on(state, workflow), disabled=hand))
         case RouteEnabled(workflow=workflow):
-            return _override(state, workflow, replace(_hand(state, workflow), disabled=None))
+            return _override(state, workflow, replace(hand_on(state, workflow), disabled=None))
         case RoutePinned(workflow=workflow, to_revision=to_revision, route=route):
             pin = Pinned(event.revision, event.actor, event.reason, event.at, to_revision, route)
-            return _override(state, workflow, replace(_hand(state, workflow), pinned=pin))
+            return _override(state, workflow, replace(hand_on(state, workflow), pinned=pin))
         case RouteResumed(workflow=workflow):
-            return _override(state, workflow, replace(_hand(state, workflow), pinned=None))
+            return _override(state, workflow, replace(hand_on(state, workflow), pinned=None))
         case AdapterRegistered(digest=digest):
             # Who brought it in first did; the same content again adds nothing.
             return replace(state, registered={digest: _mark(event), **state.registered})
@@ -118,10 +109,10 @@ def with_hand_of(state: RoutingState, draft: Draft) -> RoutingState:
     if not isinstance(draft.change, RouteDisabled):
         raise ValueError(f"{draft.change.kind} cannot be laid over the log")
     workflow = draft.change.workflow
-    if _hand(state, workflow).disabled is not None:
+    if hand_on(state, workflow).disabled is not None:
         return state
     hand = Disabled(state.revision, draft.actor, draft.reason, draft.at)
-    return _override(state, workflow, replace(_hand(state, workflow), disabled=hand))
+    return _override(state, workflow, replace(hand_on(state, workflow), disabled=hand))
 
 
 def fold_all(events: Iterable[Event], state: RoutingState | None = None) -> RoutingState:
@@ -139,48 +130,9 @@ def adapter_state(
     return state.verdicts.get(digest, published)
 
 
-def effective(
-    state: RoutingState, published: Published = lambda _: None, lost: Lost = lambda _: None
-) -> RoutingTable:
-    """The table that requests are resolved against."""
-    decisions = {
-        workflow: decide(state, workflow, route, published, lost)
-        for workflow, route in state.routes.items()
-    }
-    base = Route(workflow=BASE, target=BASE_TARGET)
-    decisions[BASE] = Decision(BASE, BASE_TARGET, Reason.DEFAULT, state.revision, base)
-    return RoutingTable(revision=state.revision, decisions=decisions)
-
-
-def decide(
-    state: RoutingState, workflow: str, file_route: Route, published: Published, lost: Lost
-) -> Decision:
-    """Where `workflow` goes: disabled before pinned before the file; revoked or lost goes to
-    fallback."""
-    hand = _hand(state, workflow)
-    route = hand.pinned.route if hand.pinned is not None else file_route
-    usual = Reason.PINNED if hand.pinned is not None else Reason.ROUTE
-
-    def fault(target: Target) -> str | None:
-        if target.digest is None:
-            return None
-        verdict = adapter_state(state, target.digest, published(target.digest))
-        return f"{target} is revoked" if verdict is AdapterState.REVOKED else lost(target)
-
-    fallback = BASE_TARGET if fault(route.fallback) else route.fallback
-    if hand.disabled is not None:
-        # A fallback to the very adapter that was switched off would be no switch-off.
-        target = BASE_TARGET if fallback == route.target else fallback
-        return Decision(workflow, target, Reason.DISABLED, state.revision, route)
-    why = fault(route.target)
-    if why is None:
-        return Decision(workflow, route.target, usual, state.revision, route)
-    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why)
-
-
 def live_route(state: RoutingState, workflow: str) -> Route | None:
     """The route in force (the pin's, or the file's), whether disabled or not."""
-    hand = _hand(state, workflow)
+    hand = hand_on(state, workflow)
     return hand.pinned.route if hand.pinned is not None else state.routes.get(workflow)
 
 
@@ -198,7 +150,19 @@ def _mark(event: Event) -> Mark:
     return Mark(event.revision, event.actor, event.reason, event.at)
 
 
-def _hand(state: RoutingState, workflow: str) -> Override:
+def _edited(
+    before: Mapping[str, Route], routes: Iterable[Route], removed: Iterable[str]
+) -> Mapping[str, Route]:
+    """`before` with `routes` in and `removed` out, still in the order of the names."""
+    after = {**before, **{route.workflow: route for route in routes}}
+    added = len(after) > len(before)
+    for workflow in removed:
+        after.pop(workflow, None)
+    return dict(sorted(after.items())) if added else after
+
+
+def hand_on(state: RoutingState, workflow: str) -> Override:
+    """The operator's hand on a workflow; an empty one where there is none."""
     return state.overrides.get(workflow, Override())
 
 

@@ -6,8 +6,9 @@ one reference assignment. A request holds the table it was admitted under.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -86,6 +87,16 @@ class Route:
     response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     guard: GuardRule | None = None  # what is watched; nothing here looks into it
 
+    def same(self, other: Route) -> bool:
+        """Whether nothing differs, the order of a schema's keys included: it has a meaning, and
+        equality passes over it."""
+        if self is other:
+            return True
+        return self == other and (
+            self.response_schema is None
+            or json.dumps(self.response_schema) == json.dumps(other.response_schema)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Disabled:
@@ -129,6 +140,67 @@ class Decision:
     why: str = ""  # with `fallback`: what is wrong with the adapter that the route names
 
 
+class Decisions(Mapping[str, Decision]):
+    """Every workflow's decision at one revision. Never changes.
+
+    What was decided for a workflow stays one value until it changes, so that a table is made from
+    the one before it at the price of what changed; the revision is written in when a decision is
+    first asked for. `held` ones are of an earlier revision, and keep it.
+    """
+
+    __slots__ = ("_decided", "_held", "_revision", "_told")
+
+    def __init__(
+        self,
+        decided: Mapping[str, Decision],
+        revision: int,
+        held: Mapping[str, Decision] | None = None,
+    ) -> None:
+        self._decided = decided
+        self._revision = revision
+        self._held = held or {}
+        self._told: dict[str, Decision] = {}
+
+    @property
+    def decided(self) -> Mapping[str, Decision]:
+        """What was decided, at whatever revision: what did not change is the same object here as
+        in the table before."""
+        return self._decided
+
+    @property
+    def held(self) -> Mapping[str, Decision]:
+        """The decisions of an earlier revision that stand above those of this one."""
+        return self._held
+
+    def holding(self, held: Mapping[str, Decision]) -> Decisions:
+        """The same with `held` above."""
+        return Decisions(self._decided, self._revision, held)
+
+    def __getitem__(self, workflow: str) -> Decision:
+        told = self._told.get(workflow)
+        if told is None:
+            told = self._held.get(workflow)
+            if told is None:
+                was = self._decided[workflow]
+                told = Decision(
+                    was.workflow, was.target, was.reason, self._revision, was.route, was.why
+                )
+            self._told[workflow] = told
+        return told
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decided)
+
+    def __len__(self) -> int:
+        return len(self._decided)
+
+    def __contains__(self, workflow: object) -> bool:
+        return workflow in self._decided
+
+    def __repr__(self) -> str:
+        return f"Decisions({dict(self)!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
     """The effective table at one revision: every workflow's decision, ready to hand out.
@@ -137,7 +209,7 @@ class RoutingTable:
     """
 
     revision: int
-    decisions: Mapping[str, Decision]
+    decisions: Decisions
 
     def resolve(self, workflow: str) -> Decision | None:
         """The decision for `workflow`, or None where the table does not know it. O(1)."""

@@ -17,8 +17,9 @@ from gateway.control.plane import Command, ControlPlane
 from gateway.errors import GatewayError
 from gateway.log.sqlite import SqliteLog
 from gateway.registry.values import AdapterState
+from gateway.routing.effective import effective
 from gateway.routing.events import API_SOURCE, Draft, RouteDisabled
-from gateway.routing.fold import effective, fold_all
+from gateway.routing.fold import fold_all
 from gateway.routing.table import AdapterRef, Reason
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
 

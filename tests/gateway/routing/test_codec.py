@@ -22,6 +22,7 @@ from gateway.routing.events import (
     RoutePinned,
     RouteResumed,
     TableApplied,
+    TableEdited,
 )
 from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Target
 
@@ -55,6 +56,13 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(
         TableApplied,
         st.lists(routes, max_size=3).map(tuple),
+        st.text(max_size=4),
+        st.just("e" * 64),
+    ),
+    st.builds(
+        TableEdited,
+        st.lists(routes, max_size=3).map(tuple),
+        st.lists(names, max_size=2).map(tuple),
         st.text(max_size=4),
         st.just("e" * 64),
     ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from gateway.errors import NotAllowed, NotFound
 from gateway.registry.values import AdapterState
 from gateway.routing import commands
+from gateway.routing.effective import changed_workflows, effective, view
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
@@ -19,8 +21,9 @@ from gateway.routing.events import (
     RoutePinned,
     RouteResumed,
     TableApplied,
+    TableEdited,
 )
-from gateway.routing.fold import RoutingState, effective, fold, fold_all
+from gateway.routing.fold import RoutingState, fold, fold_all
 from gateway.routing.table import BASE_TARGET, AdapterRef, Reason, Route, Target
 
 
@@ -170,3 +173,32 @@ def test_rollback_refuses_with_the_reason(
 ) -> None:
     with pytest.raises(error, match=match):
         roll(changes, to_revision)
+
+
+def test_one_edit_of_a_large_table_is_a_small_event() -> None:
+    many = tuple(Route(f"w{n:03}", to("a")) for n in range(100))
+    state = fold_all(events(TableApplied(many, "routes.yaml", "d")))
+    edited = (*many[:4], replace(many[4], target=to("b")), *many[6:], Route("x", to("a")))
+    change = commands.apply(state, TableApplied(edited, "routes.yaml", "e"))
+    assert change == TableEdited((edited[4], edited[-1]), ("w005",), "routes.yaml", "e")
+    after = fold(state, Event(2, change, "", "", 0.0))
+    assert tuple(after.routes.values()) == edited
+    assert (after.table_digest, after.file_digest) == ("e", "e")
+
+
+def test_a_schema_whose_keys_changed_places_is_an_edit() -> None:
+    many = tuple(Route(f"w{n}", to("a"), response_schema={"p": n, "q": 1}) for n in range(9))
+    state = fold_all(events(TableApplied(many, "routes.yaml", "d")))
+    turned = replace(many[0], response_schema={"q": 1, "p": 0})
+    change = commands.apply(state, TableApplied((turned, *many[1:]), "routes.yaml", "e"))
+    assert isinstance(change, TableEdited)
+    assert [list(r.response_schema or ()) for r in change.routes] == [["q", "p"]]
+
+
+def test_a_change_of_one_route_decides_that_route_alone() -> None:
+    many = tuple(Route(f"w{n}", to("a")) for n in range(50))
+    history = events(TableApplied(many, "routes.yaml", "d"), RouteDisabled("w7"))
+    one = view(fold_all(history[:1]))
+    two = view(fold_all(history[1:], one.state), before=one)
+    assert changed_workflows(one.table, two.table) == {"w7"}
+    assert {d.revision for d in two.table.decisions.values()} == {2}

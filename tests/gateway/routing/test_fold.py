@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -10,6 +12,7 @@ from gateway.errors import NotAllowed, NotFound
 from gateway.registry.values import AdapterState
 from gateway.routing import commands
 from gateway.routing.codec import decode_change, encode_change
+from gateway.routing.effective import View, changed_workflows, effective, view
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
@@ -19,10 +22,10 @@ from gateway.routing.events import (
     RouteEnabled,
     TableApplied,
 )
-from gateway.routing.fold import RoutingState, effective, fold, fold_all
+from gateway.routing.fold import RoutingState, fold, fold_all
 from gateway.routing.table import BASE, AdapterRef, Decision, Reason, Route, Target
 
-WORKFLOWS = ("triage", "facts")
+WORKFLOWS = ("triage", "facts", "notes", "prose", "rows")
 TARGETS = (Target(), *(Target(AdapterRef("a", str(i)), f"digest{i}") for i in (1, 2, 3)))
 
 
@@ -109,6 +112,8 @@ class Operators(RuleBasedStateMachine):
         super().__init__()
         self.events: list[Event] = []
         self.state = RoutingState()
+        self.view: View | None = None
+        self.lost: set[Target] = set()
         self.disabled: set[str] = set()
 
     def commit(self, change: Change) -> None:
@@ -119,7 +124,9 @@ class Operators(RuleBasedStateMachine):
 
     @rule(routes=st.dictionaries(st.sampled_from(WORKFLOWS), st.sampled_from(TARGETS)))
     def edit(self, routes: dict[str, Target]) -> None:
-        self.commit(table(**routes))
+        self.commit(commands.apply(self.state, table(**routes)))
+        assert list(self.state.routes) == sorted(routes)
+        assert {n: r.target for n, r in self.state.routes.items()} == routes
 
     @rule(workflow=st.sampled_from(WORKFLOWS))
     def disable(self, workflow: str) -> None:
@@ -157,6 +164,31 @@ class Operators(RuleBasedStateMachine):
     def judge(self, number: int, revoke: bool) -> None:
         kind = AdapterRevoked if revoke else AdapterApproved
         self.commit(kind(_ref(number), f"digest{number}"))
+
+    @rule(target=st.sampled_from(TARGETS[1:]))
+    def lose_or_find(self, target: Target) -> None:
+        self.lost ^= {target}
+
+    @invariant()
+    def a_view_made_from_the_one_before_is_the_view_made_anew(self) -> None:
+        def lost(target: Target) -> str | None:
+            return "gone" if target in self.lost else None
+
+        before = self.view
+        whole = view(self.state, lost=lost)
+        self.view = view(self.state, lost=lost, before=before)
+        assert self.view == whole
+        assert list(self.view.table.decisions) == list(whole.table.decisions)
+        if before is not None:
+            one, other = before.table.decisions, whole.table.decisions
+            differing = {
+                name
+                for name in {*one, *other}
+                if name not in one
+                or name not in other
+                or replace(one[name], revision=0) != replace(other[name], revision=0)
+            }
+            assert differing <= changed_workflows(before.table, self.view.table)
 
     @invariant()
     def promises_hold(self) -> None:
