@@ -4,6 +4,7 @@ only then a revision. One at a time; nothing here holds up a command."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -101,6 +102,17 @@ class TableIntake:
         text = await asyncio.to_thread(self._text)
         source = str(self.status.path)
         await self.apply(text, source=source, command=Command("file"), keep=keep)
+
+    async def learn(self) -> None:
+        """Read the file's blocks ahead: its first edit after a start is to cost as little as the
+        others. Whatever is wrong with the file is said when it is taken in."""
+        path = self.status.path
+        async with self._applying:
+            if self._blocks is not None:
+                return
+            with contextlib.suppress(OSError, UnicodeDecodeError, GatewayError):
+                text = await asyncio.to_thread(path.read_text, encoding="utf-8")
+                _, self._blocks = await asyncio.to_thread(parse_known, text, str(path), None)
 
     async def reload(self) -> None:
         """The same for a file that changed while the gateway runs: what goes wrong is logged and

@@ -218,6 +218,7 @@ class ControlPlane:
                 ),
                 "look-for-lost-adapters": self._adapters.look_for_lost(self._live.refresh),
                 "beat": self.fleet.run(),
+                "learn-routes": self._intake.learn(),
             }.items()
         ]
         self._follower.start()

@@ -14,6 +14,7 @@ import pytest
 from gateway.access import commands as keys
 from gateway.access.secret import new_key
 from gateway.access.values import ClientGrant
+from gateway.api.inflight import InFlight
 from gateway.control import fleet, retreat
 from gateway.control.fleet import AloneRegister, Answer, Beat, Fleet, Waits
 from gateway.control.plane import Command, ControlPlane
@@ -341,6 +342,51 @@ async def test_a_rollback_while_another_waits_for_its_adapter_is_decided_anew(
     # Back to a@1 by bob; ada's was decided again on that, and goes back to what was before it.
     assert not isinstance(told, BaseException)
     assert one.goes_to() == ("b@1", Reason.PINNED)
+
+
+async def test_a_restart_by_a_rollback_waits_on_each_replica_until_the_rollback_takes_effect(
+    group: Group,
+) -> None:
+    one = await group.add("one")
+    text = TABLE.replace("a@1", "b@1")
+    await one.plane.apply_text(text, source=API_SOURCE, command=ADA)
+    two = Replica("two", group.folder, group.server.url)
+    two.registry = MemoryRegistry(B)  # what the rollback goes back to is not here yet
+    group.replicas.append(two)
+    await two.start()
+    running = {}
+    for replica in (one, two):
+        in_flight = InFlight()
+        replica.plane.on_swap(in_flight.on_swap)
+        running[replica.name] = in_flight.add("w")
+    done = await one.plane.rollback("w", ADA, in_flight="restart")
+    assert running["one"].restart
+    await until(lambda: two.plane.state.revision == done.revision)
+    assert two.plane.pending.keys() == {"w"}
+    assert two.goes_to() == ("b@1", Reason.ROUTE)
+    assert not running["two"].restart  # there is nothing to restart on
+    two.registry.held[A.ref] = A
+    two.plane._adapters.look.set()
+    await until(lambda: two.goes_to() == ("a@1", Reason.PINNED))
+    assert running["two"].restart
+
+
+async def test_a_disable_does_not_wait_for_a_pending_rollback_to_restart(group: Group) -> None:
+    one = await group.add("one")
+    text = TABLE.replace("a@1", "b@1")
+    await one.plane.apply_text(text, source=API_SOURCE, command=ADA)
+    two = Replica("two", group.folder, group.server.url)
+    two.registry = MemoryRegistry(B)
+    group.replicas.append(two)
+    await two.start()
+    in_flight = InFlight()
+    two.plane.on_swap(in_flight.on_swap)
+    running = in_flight.add("w")
+    await one.plane.rollback("w", ADA, in_flight="restart")
+    await until(lambda: bool(two.plane.pending))
+    await one.plane.disable("w", BOB, in_flight="restart")
+    await until(lambda: two.goes_to() == ("base", Reason.DISABLED))
+    assert running.restart
 
 
 async def test_a_copy_that_cannot_be_written_is_told_and_catches_up(
