@@ -62,6 +62,8 @@ def create_admin_app(
     app.include_router(guard_routes(watch))
 
     async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
+        if done.owed:  # nobody else was told, whatever revision they serve
+            return answers.Outcome.of(done, plane.fleet.alone(done.revision))
         return answers.Outcome.of(
             done, await plane.fleet.acknowledged(done.revision, workflow, order.wait_s)
         )

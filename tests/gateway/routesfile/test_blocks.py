@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import TableRejected
 from gateway.routesfile import blocks
 from gateway.routesfile.blocks import Blocks, parse_known
-from gateway.routesfile.parse import parse
+from gateway.routesfile.parse import Entry, parse
 
 HEADS = [
     "version: 1\nworkflows:\n",
@@ -123,7 +123,12 @@ def test_an_edit_reads_the_changed_block_alone(monkeypatch: pytest.MonkeyPatch) 
     assert known is not None
     read: list[str] = []
     real = blocks._entry
-    monkeypatch.setattr(blocks, "_entry", lambda text, *a: read.append(text) or real(text, *a))
+
+    def reading(block: str, file: str, indent: int) -> Entry | None:
+        read.append(block)
+        return real(block, file, indent)
+
+    monkeypatch.setattr(blocks, "_entry", reading)
     monkeypatch.setattr(blocks, "parse_with_nodes", None)  # not parsed whole
     rows[7] = (BLOCKS[0], 70)
     found, _ = parse_known(text_of(HEADS[0], rows), "f", known)

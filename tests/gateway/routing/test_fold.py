@@ -165,9 +165,9 @@ class Operators(RuleBasedStateMachine):
         kind = AdapterRevoked if revoke else AdapterApproved
         self.commit(kind(_ref(number), f"digest{number}"))
 
-    @rule(target=st.sampled_from(TARGETS[1:]))
-    def lose_or_find(self, target: Target) -> None:
-        self.lost ^= {target}
+    @rule(adapter=st.sampled_from(TARGETS[1:]))
+    def lose_or_find(self, adapter: Target) -> None:
+        self.lost ^= {adapter}
 
     @invariant()
     def a_view_made_from_the_one_before_is_the_view_made_anew(self) -> None:
