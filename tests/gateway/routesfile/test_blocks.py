@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import TableRejected
@@ -72,6 +72,7 @@ def said(text: str, known: Blocks | None) -> tuple[Any, Blocks | None]:
     return (found.entries, places, schemas), after
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(HEADS),
     st.lists(
@@ -104,6 +105,7 @@ def test_an_edited_text_parsed_from_blocks_is_the_text_parsed_whole(
             assert said(text_of(head, before), again)[0] == said(text_of(head, before), None)[0]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(HEADS), texts, texts, st.sampled_from(["", "x: 1\n", "version: 1\n"]))
 def test_blocks_of_any_text_serve_for_any_other(
     head: str, one: list[tuple[str, int]], other: list[tuple[str, int]], tail: str
