@@ -8,6 +8,7 @@ from gateway.routing.table import (
     BASE_TARGET,
     AdapterRef,
     Decision,
+    Decisions,
     Reason,
     Route,
     RoutingTable,
@@ -22,7 +23,7 @@ DISABLED = Event(2, RouteDisabled("w", "restart"), "ada", "", 1.0)
 
 
 def table(decision: Decision) -> RoutingTable:
-    return RoutingTable(decision.revision, {"w": decision})
+    return RoutingTable(decision.revision, Decisions({"w": decision}, decision.revision))
 
 
 def test_an_order_to_restart_concerns_what_runs_on_the_old_target_alone() -> None:
