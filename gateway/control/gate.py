@@ -41,8 +41,8 @@ def gated(
     """
     pending: dict[str, Pending] = {}
     kept: dict[str, Decision] = {}
-    for name, decision in wanted.faulted.items():
-        target = decision.route.target
+    for name in sorted(wanted.faulted):
+        target = wanted.table.decisions[name].route.target
         was, earlier = waiting.get(name), before.decisions.get(name)
         if was is not None and was.target == target:
             since = was.since

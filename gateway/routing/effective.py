@@ -36,7 +36,7 @@ class View:
     table: RoutingTable
     uses: Mapping[Target, int]  # how often the routes in force name each adapter
     faults: Mapping[Target, str | None]  # of those adapters: why it cannot be served
-    faulted: Mapping[str, Decision]  # the decisions that have a `why`
+    faulted: frozenset[str]  # the workflows whose decision has a `why`
 
 
 def effective(
@@ -56,7 +56,7 @@ def view(
     was = _EMPTY if before is None else before
     changed = _differing(was.state.routes, state.routes)
     changed |= _differing(was.state.overrides, state.overrides) & state.routes.keys()
-    decided, faulted = dict(was.table.decisions.decided), dict(was.faulted)
+    decided, faulted = dict(was.table.decisions.decided), set(was.faulted)
     uses = Counter(was.uses)
     for workflow in changed:
         if workflow in decided:
@@ -72,17 +72,17 @@ def view(
             if decision.route.target.digest in moved or decision.route.fallback.digest in moved
         }
     for workflow in changed:
-        faulted.pop(workflow, None)
+        faulted.discard(workflow)
         if workflow not in state.routes:
             del decided[workflow]
             continue
         decision = decided[workflow] = decide(state, workflow, faults)
         if decision.why:
-            faulted[workflow] = decision
+            faulted.add(workflow)
     if decided.keys() != was.table.decisions.decided.keys():  # in the order of the routes
         decided = {**{name: decided[name] for name in state.routes}, BASE: decided[BASE]}
     table = RoutingTable(state.revision, Decisions(decided, state.revision))
-    return View(state, table, uses, faults, faulted)
+    return View(state, table, uses, faults, frozenset(faulted))
 
 
 def decide(state: RoutingState, workflow: str, faults: Mapping[Target, str | None]) -> Decision:
@@ -142,7 +142,7 @@ def _fault(state: RoutingState, target: Target, published: Published, lost: Lost
 def _base_alone() -> View:
     decision = Decision(BASE, BASE_TARGET, Reason.DEFAULT, 0, Route(BASE, BASE_TARGET))
     table = RoutingTable(0, Decisions({BASE: decision}, 0))
-    return View(RoutingState(), table, {}, {}, {})
+    return View(RoutingState(), table, {}, {}, frozenset())
 
 
 _EMPTY = _base_alone()
