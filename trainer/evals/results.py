@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from trainer.errors import EvaluationError
 from trainer.evals.values import Evaluation, ItemResult, Measure, Split, SuiteKind, SuiteResult
+from trainer.whole_files import write_text
 
 _FORMAT = 1
 
@@ -23,19 +22,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write `path` whole: a kill leaves the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as temporary:
-        try:
-            temporary.write(text)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-            os.replace(temporary.name, path)
-        except BaseException:
-            Path(temporary.name).unlink(missing_ok=True)
-            raise
+    write_text(path, json.dumps(document, ensure_ascii=False, indent=1))
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -14,14 +14,13 @@ from trainer.choice import read_choice
 from trainer.errors import TrainerError
 from trainer.evals.results import read_evaluation
 from trainer.evals.suite import read_suites
+from trainer.evals.targets.base import BASE
 from trainer.evals.values import Evaluation, Item, Split
 from trainer.folder import RunFolder
 from trainer.gate.codec import read_verdict
 from trainer.gate.pairing import pair
 from trainer.report.changes import changed_items, label_distributions
 from trainer.report.values import RunReport
-
-BASE = "base"
 
 
 def gather(folder: RunFolder) -> RunReport:
