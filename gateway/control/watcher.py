@@ -51,4 +51,5 @@ async def watch_file(
                     seen = now
                     await on_change()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _POLL_MS / 1000)
+            async with asyncio.timeout(_POLL_MS / 1000):
+                await stop.wait()

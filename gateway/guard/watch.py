@@ -159,8 +159,10 @@ class Watch:
 
     async def _once(self) -> None:
         batch: list[tuple[Decision, Answered]] = []
+        # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with an answer.
         with contextlib.suppress(TimeoutError):
-            batch.append(await asyncio.wait_for(self._queue.get(), _RETRY_S))
+            async with asyncio.timeout(_RETRY_S):
+                batch.append(await self._queue.get())
         while len(batch) < _BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         found = [(self._watched(decision), seen) for decision, seen in batch]

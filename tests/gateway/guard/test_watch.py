@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.guard.detectors import Answered
 from gateway.guard.watch import Watch
+from gateway.metrics import Metrics
 from gateway.routing.events import RouteDisabled
 from tests.gateway.conftest import World, start
 
@@ -159,6 +161,22 @@ async def test_a_full_queue_drops_and_never_waits(guarded: World) -> None:
         page = (await http.get("/metrics")).text
     (line,) = [x for x in page.splitlines() if x.startswith("gateway_guard_answers_dropped_total")]
     assert float(line.split()[1]) == 5000 - 4096
+
+
+async def test_it_ends_at_once_at_whatever_moment_an_answer_comes(
+    guarded: World, tmp_path: Path
+) -> None:
+    plane = guarded.gateway.plane
+    decision = plane.table.decisions["triage"]
+    for turns in range(12):
+        watch = Watch(plane, tmp_path / str(turns), Metrics())
+        await watch.start()
+        await asyncio.sleep(0.01)  # it waits for its first answer now
+        watch.observe(decision, Answered("net", "ok"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await watch.close()
 
 
 async def test_what_an_earlier_version_answered_late_says_nothing_of_this_one(
