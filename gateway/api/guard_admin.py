@@ -9,7 +9,8 @@ from gateway.api.answers import Shown
 from gateway.guard.bounds import confidence_sequence
 from gateway.guard.panel import Evidence
 from gateway.guard.values import OnTrip
-from gateway.guard.watch import Trip, Watch, Watched
+from gateway.guard.watch import Watch
+from gateway.guard.watched import Trip, Watched
 
 _SURE = 0.05  # the interval that is shown holds at all times with a chance of 95%
 
@@ -98,8 +99,8 @@ def guard_routes(watch: Watch) -> APIRouter:
         return Guards(
             guards=[ShownGuard.of(watched) for _, watched in sorted(watch.watched.items())],
             unseen=watch.unseen,
-            acts_in_last_hour=watch.recent_acts,
-            trips_per_hour=watch.trips_per_hour,
+            acts_in_last_hour=watch.acting.recent,
+            trips_per_hour=watch.acting.trips_per_hour,
         )
 
     return router

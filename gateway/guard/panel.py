@@ -50,6 +50,14 @@ class Evidence:
         return 1 / self.signal.alpha
 
     @property
+    def enough(self) -> bool:
+        """Whether it says now that the route is bad; `tripped` says that it did at some time."""
+        check = self.signal.check
+        if check.window is not None:
+            return (self.window or 0.0) > (check.threshold or 0.0)
+        return self.e_value >= self.line
+
+    @property
     def progress(self) -> float:
         """How far it is on its way to a trip, in the logarithm: 0 nothing, 1 enough."""
         check = self.signal.check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -204,3 +205,48 @@ async def test_the_admin_api_tells_the_evidence(guarded: World) -> None:
     assert (labels["name"], labels["seen"], labels["bad"]) == ("labels", 2, 1)
     assert 0 < labels["progress"] < 1
     assert data["unseen"] == ["other", "plain"]
+
+
+async def test_a_held_trip_acts_once_the_limit_allows_it(tiny_files: Path, tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(routes())
+    world = await start(tiny_files, tmp_path, guard_trips_per_hour=1)
+    now = [time.time()]
+    watch_of(world).acting._clock = lambda: now[0]
+    try:
+        see(world, "triage", *BAD)
+        await world.until(lambda: reason_of(world) == "disabled")
+        see(world, "other", *[Answered("", "engine_error")] * 40)
+        await world.until(lambda: bool(watch_of(world).watched.get("other")))
+        await world.until(lambda: bool(watch_of(world).watched["other"].trips))
+        assert reason_of(world, "other") == "route"
+        now[0] += 3601
+        await world.until(lambda: reason_of(world, "other") == "disabled")
+        assert [trip.action for trip in watch_of(world).watched["other"].trips] == [
+            "held",
+            "disable",
+        ]
+    finally:
+        await world.gateway.stop()
+
+
+async def test_a_held_trip_whose_evidence_has_gone_does_not_act(
+    tiny_files: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "routes.yaml").write_text(routes())
+    world = await start(tiny_files, tmp_path, guard_trips_per_hour=1)
+    now = [time.time()]
+    watch_of(world).acting._clock = lambda: now[0]
+    try:
+        see(world, "triage", *BAD)
+        await world.until(lambda: reason_of(world) == "disabled")
+        see(world, "other", *[Answered("", "engine_error")] * 4, *[Answered("net", "ok")] * 900)
+        await world.until(lambda: seen(world, "other") == 904)
+        (trip,) = watch_of(world).watched["other"].trips
+        assert trip.action == "held"
+        assert not watch_of(world).watched["other"].panel.evidence()[0].enough
+        now[0] += 3601
+        see(world, "other", Answered("net", "ok"))
+        await world.until(lambda: seen(world, "other") == 905)
+        assert reason_of(world, "other") == "route"
+    finally:
+        await world.gateway.stop()

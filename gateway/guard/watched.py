@@ -1,0 +1,42 @@
+"""One version of a route under watch, and the trips that came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from gateway.guard.panel import Panel
+from gateway.routing.table import Decision, Reason
+
+# Where the route's own target answers; a fallback's answers say nothing of it.
+LIVE = (Reason.ROUTE, Reason.PINNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A check that tripped. `action` is what came of it: disable, rollback, alert, or held (the
+    limit of trips per hour was reached)."""
+
+    workflow: str
+    target: str
+    check: str
+    action: str
+    why: str
+    at: float  # seconds since the epoch
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One version of a route under watch. The watch alone writes it."""
+
+    decision: Decision
+    panel: Panel
+    key: str  # of this version of the route, see `version_key`
+    trips: list[Trip] = field(default_factory=list)
+
+
+def version_key(decision: Decision) -> str:
+    """Names a version of a route: what answers, and how it is watched."""
+    route = decision.route
+    stated = repr((decision.workflow, decision.target, route.guard, route.response_schema))
+    return hashlib.sha256(stated.encode()).hexdigest()
