@@ -7,10 +7,11 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gateway.control.adapters import KnownAdapters
+from gateway.control.appending import Commit
 from gateway.control.live import LiveTable
 from gateway.control.values import Command, Committed, FileStatus, changes_between, digests_of
 from gateway.engine.base import Engine
@@ -25,9 +26,6 @@ from gateway.routing.events import API_SOURCE, Change, TableApplied
 from gateway.routing.table import AdapterRef, Route, Target
 
 log = logging.getLogger(__name__)
-
-# Decides on the state in force, appends and swaps; None from the decision changes nothing.
-Commit = Callable[[Callable[[], Awaitable[Change | None]], Command], Awaitable[Committed]]
 
 
 class TableIntake:

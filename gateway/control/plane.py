@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gateway.access import two_persons
-from gateway.control import approval
 from gateway.control.adapters import KnownAdapters
+from gateway.control.appending import Appender
 from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.fleet import AloneRegister, Beat, Fleet, Register, Waits
 from gateway.control.follower import Follower
@@ -23,34 +22,28 @@ from gateway.control.gate import Pending
 from gateway.control.history import History
 from gateway.control.intake import TableIntake
 from gateway.control.live import LiveTable, OnSwap
+from gateway.control.operations import Operations
 from gateway.control.retreat import Retreat
 from gateway.control.values import (
     Command,
     Committed,
     DecisionChange,
     FileStatus,
-    changes_between,
     digests_of,
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
-from gateway.errors import LogUnavailable, NotAllowed, RevisionConflict
-from gateway.log.base import RevisionLog, conflict
+from gateway.errors import LogUnavailable
+from gateway.log.base import RevisionLog
 from gateway.log.record import Record
 from gateway.registry.store import Registry
-from gateway.registry.values import AdapterArtifact, AdapterState
-from gateway.routing import commands
+from gateway.registry.values import AdapterArtifact
 from gateway.routing.events import (
-    AdapterRegistered,
-    AdapterRevoked,
-    Change,
     Draft,
     Event,
-    InFlight,
-    RoutePinned,
 )
-from gateway.routing.fold import RoutingState, adapter_state
-from gateway.routing.table import AdapterRef, RoutingTable, Target
+from gateway.routing.fold import RoutingState
+from gateway.routing.table import RoutingTable, Target
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +52,7 @@ _LOG_THREADS = 4
 __all__ = ["Command", "Committed", "ControlPlane", "DecisionChange", "FileStatus", "OnSwap"]
 
 
-class ControlPlane:
+class ControlPlane(Operations):
     """Owns the parts. All methods are for one event loop; the log is called in threads."""
 
     def __init__(
@@ -79,44 +72,39 @@ class ControlPlane:
         `two_person`: nobody approves the adapter that they registered. `local` is the folder for
         its own copy of a log that other machines hold."""
         self._replica = replica
-        self._two_person = two_person
-        self._registry = registry
-        self._engine = engine
-        self._clock = clock
         self._pool = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="log")
-        # Every append queues for the log alone, so that a disable never waits for a table that is
-        # being validated, for a disk or for the engine.
-        self._lock = asyncio.Lock()
-        self._adapters = KnownAdapters(registry, engine)
-        self._live = LiveTable(self._adapters, self._derived)
-        self._history = History(
+        adapters = KnownAdapters(registry, engine)
+        live = LiveTable(adapters, self._derived)
+        history = History(
             log,
-            self._live,
+            live,
             pool=self._pool,
             copy=None if local is None else LocalCopy(local, self._pool),
             orders=None if local is None else LocalOrders(local),
             clock=clock,
         )
+        appender = Appender(history, live, replica, clock)
+        super().__init__(appender, history, live, adapters, registry, engine, two_person=two_person)
         self._intake = TableIntake(
             routes_path,
             registry,
             engine,
-            self._adapters,
-            self._live,
+            adapters,
+            live,
             self.adapter_state,
-            self._commit,
+            appender.commit,
             clock,
         )
-        self.fleet = Fleet(register or AloneRegister(), self._beat, self._history.call)
+        self.fleet = Fleet(register or AloneRegister(), self._beat, history.call)
         self.fleet.on_beat = Retreat(
-            replica, self._live, self._adapters, self._history.events, self._commit
+            replica, live, adapters, history.events, appender.commit
         ).consider
         self._follower = Follower(
             log,
             revision=lambda: self.state.revision,
-            take=self._history.take,
+            take=history.take,
             catch_up=self._keep_up,
-            lost=self._history.lost,
+            lost=history.lost,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._coming_up: asyncio.Task[None] | None = None
@@ -192,8 +180,7 @@ class ControlPlane:
         copied = await self._history.load()
         seen = await asyncio.to_thread(signature, self.file_status.path)
         try:
-            async with self._lock:
-                await self._history.catch_up()
+            await self._appender.catch_up()
         except LogUnavailable as error:
             if self._history.copy is None:
                 raise
@@ -260,8 +247,6 @@ class ControlPlane:
         """Let subscribers end: a stop does not wait for those who would listen for ever."""
         self._live.end()
 
-    # Commands.
-
     async def apply_text(
         self, text: str, *, source: str, command: Command, dry_run: bool = False
     ) -> Committed:
@@ -273,114 +258,7 @@ class ControlPlane:
         """
         return await self._intake.apply(text, source=source, command=command, dry_run=dry_run)
 
-    async def disable(
-        self,
-        workflow: str,
-        command: Command,
-        *,
-        in_flight: InFlight = "finish",
-        local: bool = False,
-    ) -> Committed:
-        """Send `workflow` to its fallback until it is enabled. Never waits for the engine.
-
-        `local`: where the log is away, obey it here alone, and append it when the log is back.
-        """
-        try:
-            return await self.amend(
-                lambda state: commands.disable(state, workflow, in_flight), command
-            )
-        except LogUnavailable:
-            if not local:
-                raise
-        change = commands.disable(self.state, workflow, in_flight)
-        before = self.table
-        draft = self._draft(change, command)
-        if any(order.change == change for order in self._history.owed):
-            raise NotAllowed(f"{workflow} is disabled here already; the log is to get it")
-        kept = await self._history.order_locally(draft)
-        changes = changes_between(before, self.table)
-        return Committed(None, self.state.revision, changes, owed=True, kept=kept)
-
-    async def enable(self, workflow: str, command: Command) -> Committed:
-        """Lift a disable."""
-        return await self.amend(lambda state: commands.enable(state, workflow), command)
-
-    async def resume(self, workflow: str, command: Command) -> Committed:
-        """Lift a rollback's pin. Waits for the engine only where the file's route has an adapter
-        that is not here yet."""
-        route = self.state.routes.get(workflow)
-        if route is not None:
-            targets = {route.target, route.fallback}
-            await self._adapters.try_all({t for t in targets if self._adapters.lost(t)})
-        return await self.amend(lambda state: commands.resume(state, workflow), command)
-
-    async def amend(
-        self, decide_on: Callable[[RoutingState], Change], command: Command
-    ) -> Committed:
-        """Append the change that `decide_on` makes of the state then in force; for what no engine
-        and no registry has a say in, as keys. Raises what `decide_on` raises."""
-
-        async def decide() -> Change:
-            return decide_on(self.state)
-
-        return await self._commit(decide, command)
-
-    async def rollback(
-        self,
-        workflow: str,
-        command: Command,
-        *,
-        to_revision: int | None = None,
-        in_flight: InFlight = "finish",
-    ) -> Committed:
-        """Pin `workflow` to its route at an earlier revision (the newest different one).
-
-        Waits for the engine only where the route's adapter is in no slot any more.
-        """
-
-        async def decide() -> RoutePinned:
-            events = await self._history.events()
-            published = self._adapters.published
-            pin = commands.rollback(events, workflow, to_revision, in_flight, published)
-            digest = pin.route.target.digest
-            if digest is not None and digest not in self.artifacts:
-                raise NotAllowed(
-                    f"{pin.route.target} is no longer in the registry; {workflow} cannot go back "
-                    "to it (choose another revision with --to, or disable the workflow)"
-                )
-            return pin
-
-        # Looked at once outside the lock, so that a load holds no disable up.
-        digest = (await decide()).route.target.digest
-        if digest is not None and digest not in self._engine.stats().resident_adapters:
-            await self._adapters.load(digest)
-        return await self._commit(decide, command)
-
-    async def register(self, artifact: AdapterArtifact, command: Command) -> Committed:
-        """Record who brought an adapter in. Who brings it again is not recorded."""
-
-        async def decide() -> Change | None:
-            if artifact.digest in self.state.registered:
-                return None
-            return AdapterRegistered(artifact.ref, artifact.digest)
-
-        return await self._commit(decide, command)
-
-    async def approve(
-        self, ref: AdapterRef, command: Command, *, override: bool = False
-    ) -> Committed:
-        """Let routes name the adapter. Raises what `approval.approved` raises."""
-        return await self._judge(ref, command, AdapterState.APPROVED, override=override)
-
-    async def revoke(self, ref: AdapterRef, command: Command) -> Committed:
-        """Take the adapter out of service: its routes go to their fallback at once."""
-        return await self._judge(ref, command, AdapterState.REVOKED)
-
     # Reads.
-
-    def adapter_state(self, artifact: AdapterArtifact) -> AdapterState:
-        """The state in force: the log's verdict, else what was published."""
-        return adapter_state(self.state, artifact.digest, artifact.state) or artifact.state
 
     def lose(self, target: Target, why: str) -> None:
         """A request found that the adapter cannot be loaded: its routes go to their fallback."""
@@ -407,67 +285,9 @@ class ControlPlane:
 
     # Inside.
 
-    def _draft(self, change: Change, command: Command) -> Draft:
-        origin = "/".join(part for part in (self._replica, command.origin) if part)
-        return Draft(change, command.actor, command.reason, self._clock(), origin)
-
-    async def _judge(
-        self, ref: AdapterRef, command: Command, verdict: AdapterState, *, override: bool = False
-    ) -> Committed:
-        # What is to be taken out of service need not be readable any more.
-        known = next((a for a in self.artifacts.values() if a.ref == ref), None)
-        if known is None or verdict is AdapterState.APPROVED:
-            known = await asyncio.to_thread(self._registry.get, ref)
-            await asyncio.to_thread(self._adapters.read)
-        artifact = known
-        if verdict is AdapterState.APPROVED:
-            await asyncio.to_thread(self._engine.check_adapter, artifact)
-
-        async def decide() -> Change:
-            if self.adapter_state(artifact) is verdict:
-                raise NotAllowed(f"{ref} is {verdict} already")
-            if verdict is AdapterState.APPROVED:
-                if self._two_person:
-                    two_persons.check(self.state, ref, artifact.digest, command.actor)
-                return approval.approved(artifact, override=override, reason=command.reason)
-            return AdapterRevoked(ref, artifact.digest)
-
-        return await self._commit(decide, command)
-
-    async def _commit(
-        self, decide: Callable[[], Awaitable[Change | None]], command: Command
-    ) -> Committed:
-        """Catch up, decide, append and swap; nothing where None is decided.
-
-        A command that names its revision fails where the log has moved; one that names none is
-        decided again on what the log holds then.
-        """
-        async with self._lock:
-            while True:
-                await self._history.catch_up()
-                self._refuse_moved(command.expected_revision)
-                change = await decide()
-                # Deciding may have waited, and the follower may have taken something meanwhile.
-                self._refuse_moved(command.expected_revision)
-                if change is None:
-                    return Committed(None, self.state.revision, ())
-                before = self.table
-                try:
-                    event = await self._history.append(self._draft(change, command))
-                except RevisionConflict:
-                    if command.expected_revision is not None:
-                        raise
-                    continue
-                return Committed(event, event.revision, changes_between(before, self.table))
-
-    def _refuse_moved(self, expected: int | None) -> None:
-        if expected not in (None, self.state.revision):
-            raise conflict(expected or 0, self.state.revision, self._live.moved_by)
-
     async def _keep_up(self) -> None:
         """What the follower asks for at its start, and after every silence of the log."""
-        async with self._lock:
-            await self._history.catch_up()
+        await self._appender.catch_up()
         behind = self._intake.postponed or self.not_ready is not None
         if behind and (self._coming_up is None or self._coming_up.done()):
             self._coming_up = asyncio.create_task(self._come_up(), name="come-up")

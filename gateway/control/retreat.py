@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.control.adapters import KnownAdapters
+from gateway.control.appending import Commit
 from gateway.control.fleet import Seen, not_holdable
 from gateway.control.live import LiveTable
-from gateway.control.values import Command, Committed
+from gateway.control.values import Command
 from gateway.errors import GatewayError, NotAllowed, NotFound
 from gateway.routing import commands
 from gateway.routing.events import Change, Event, RouteDisabled
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 
 ACTOR = "gateway"
 _AFTER_S = 2.0  # how long every replica must have failed: a folder may be filled this moment
-
-Commit = Callable[[Callable[[], Awaitable[Change | None]], Command], Awaitable[Committed]]
 
 
 class Retreat:
