@@ -48,6 +48,10 @@ class GenerationRequest:
     sampling: SamplingParams
     adapter: AdapterArtifact | None = None
     n: int = 1
+    # Work that nobody waits for. It has a bounded queue of its own, runs only in steps in which no
+    # live request could, and gives up its place to any that needs it; it may take for ever, and
+    # whoever sends it sets a time limit.
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class EngineInfo:
 class EngineStats:
     """A reading of the moment, for metrics and readiness. Counters only grow."""
 
-    running_rows: int
+    running_rows: int  # these two without background work
     queue_depth: int
     kv_tokens_used: int
     kv_tokens_total: int
@@ -156,6 +160,9 @@ class EngineStats:
     steps: int
     tokens_generated: int
     healthy: bool = True
+    background_rows: int = 0  # that hold a place, running or paused
+    background_queue_depth: int = 0
+    background_preemptions: int = 0  # how often one gave its place to a live request
 
 
 class Engine(Protocol):
@@ -174,8 +181,9 @@ class Engine(Protocol):
     def generate(self, request: GenerationRequest) -> TokenStream:
         """Queue `request`. Call on an event loop; returns at once.
 
-        Raises QueueFull at the queue's bound and BadInput where the request can never run
-        (over `max_len`, unknown token ids, n over `max_rows`, a schema that does not compile).
+        Raises QueueFull at the queue's bound (background requests have their own) and BadInput
+        where the request can never run (over `max_len`, unknown token ids, n over `max_rows`, a
+        schema that does not compile).
         """
         ...
 

@@ -117,6 +117,8 @@ class Emitter:
         """Add the log-probabilities of the prompt tokens that this chunk's logits predict."""
         row, count = scores.row, scores.row.request.sampling.prompt_logprobs
         assert count is not None
+        if row.generated:
+            return  # a row that was pre-empted: they were sent with its first token
         if scores.start == 0 and row.request.sampling.prompt_logprobs_from == 0:
             row.prompt_logprobs.append(self._token_logprob(row.tokens[0], None, ()))
         first = scores.start + 1

@@ -23,6 +23,7 @@ from gateway.engine.embedded.constraint import ConstraintFactory
 from gateway.engine.embedded.emitter import Emitter
 from gateway.engine.embedded.loading import load_model
 from gateway.engine.embedded.options import EngineOptions
+from gateway.engine.embedded.requests import check_request
 from gateway.engine.embedded.residency import Residency
 from gateway.engine.embedded.rows import Row, Submission
 from gateway.engine.embedded.runner import Runner
@@ -30,7 +31,7 @@ from gateway.engine.embedded.scheduler import Scheduler
 from gateway.engine.embedded.stream import DeltaStream, Outbox
 from gateway.engine.embedded.text import HuggingFaceText
 from gateway.engine.embedded.threads import run_apart
-from gateway.errors import BadInput, EngineFault, GatewayError, QueueFull
+from gateway.errors import EngineFault, GatewayError, QueueFull
 from gateway.registry.values import AdapterArtifact
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,7 @@ class EmbeddedEngine:
             read=self._read_adapter,
             on_change=self._wake_up,
         )
-        self._scheduler = Scheduler(
-            prefill_tokens=options.prefill_tokens,
-            idle_prefill_tokens=options.idle_prefill_tokens,
-        )
+        self._scheduler = Scheduler(options)
         self._runner = Runner(self._model, self._cache, self._residency)
         self._outbox = Outbox()
         self._emitter = Emitter(self._text, self._outbox, max_len=self._model.max_len)
@@ -89,7 +87,7 @@ class EmbeddedEngine:
         )
         self._wake = threading.Condition()  # guards the fields below, up to _thread
         self._inbox: deque[Submission] = deque()
-        self._pending = 0  # rows in the inbox or waiting
+        self._pending = {False: 0, True: 0}  # rows in the inbox or waiting; True: background
         self._accepting = False
         self._stopping = False
         self._dirty = False  # something to look at: inbox, cancellation, finished load
@@ -98,6 +96,7 @@ class EmbeddedEngine:
         self._refused: list[tuple[Submission, GatewayError]] = []  # adapters that did not load
         self._request_seconds = 1.0  # running mean of finished requests, for Retry-After
         self._steps = 0
+        self._preemptions = 0
         self._faults_in_a_row = 0
 
     # The Engine protocol.
@@ -118,7 +117,7 @@ class EmbeddedEngine:
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
         """See `Engine.generate`."""
-        self._check(request)
+        check_request(request, self._info)
         constraint = self._compiled_constraint(request)
         submission = Submission(
             request,
@@ -129,13 +128,16 @@ class EmbeddedEngine:
         with self._wake:
             if not self._accepting:
                 raise EngineFault("the engine is stopping and takes no new requests")
-            if self._pending + request.n > self._options.max_queue:
+            options, background = self._options, request.background
+            waiting = self._pending[background]
+            bound = options.background_queue if background else options.max_queue
+            if waiting + request.n > bound:
+                what = "background requests" if background else "requests"
                 raise QueueFull(
-                    f"{self._pending} requests are waiting, the queue holds "
-                    f"{self._options.max_queue}; try again later",
+                    f"{waiting} {what} are waiting, the queue holds {bound}; try again later",
                     retry_after_s=self._retry_after_s(),
                 )
-            self._pending += request.n
+            self._pending[background] += request.n
             self._inbox.append(submission)
             self._dirty = True
             self._wake.notify()
@@ -159,12 +161,12 @@ class EmbeddedEngine:
 
     def stats(self) -> EngineStats:
         """See `Engine.stats`. Read without stopping the engine: a moment's figures."""
-        running = list(self._scheduler.running)
+        running, background = list(self._scheduler.running), list(self._scheduler.background)
         residency = self._residency
         return EngineStats(
             running_rows=len(running),
-            queue_depth=self._pending,
-            kv_tokens_used=sum(row.computed for row in running),
+            queue_depth=self._pending[False],
+            kv_tokens_used=sum(row.computed for row in (*running, *background)),
             kv_tokens_total=self._cache.rows * self._cache.max_len,
             resident_adapters=residency.resident(),
             pinned_adapters=residency.pinned(),
@@ -178,6 +180,9 @@ class EmbeddedEngine:
             steps=self._steps,
             tokens_generated=self._emitter.tokens_generated,
             healthy=self._thread.is_alive() and self._faults_in_a_row < _FAULTS_TO_UNHEALTHY,
+            background_rows=len(background),
+            background_queue_depth=self._pending[True],
+            background_preemptions=self._preemptions,
         )
 
     async def close(self, grace_s: float = 0.0) -> None:
@@ -189,30 +194,6 @@ class EmbeddedEngine:
         await asyncio.to_thread(self._residency.close)
 
     # Callers' side.
-
-    def _check(self, request: GenerationRequest) -> None:
-        sampling = request.sampling
-        if not request.prompt:
-            raise BadInput("the prompt is empty; send at least one token", param="prompt")
-        if len(request.prompt) + sampling.max_tokens > self._info.max_len:
-            raise BadInput(
-                f"the prompt has {len(request.prompt)} tokens and asks for {sampling.max_tokens} "
-                f"more; this engine holds {self._info.max_len} tokens a request",
-                param="messages",
-                code="context_length_exceeded",
-            )
-        if request.n > self._options.max_rows:
-            raise BadInput(
-                f"n is {request.n}; this engine runs at most {self._options.max_rows} at once",
-                param="n",
-            )
-        for token in request.prompt:
-            if not 0 <= token < self._model.vocab_size:
-                raise BadInput(
-                    f"the prompt holds token id {token}; this model's vocabulary is 0 to "
-                    f"{self._model.vocab_size - 1}",
-                    param="prompt",
-                )
 
     def _compiled_constraint(self, request: GenerationRequest) -> Any:
         sampling = request.sampling
@@ -231,7 +212,7 @@ class EmbeddedEngine:
 
     def _retry_after_s(self) -> float:
         """When a place should be free: the rows ahead, at the recent time a request takes."""
-        waves = self._pending / self._options.max_rows
+        waves = self._pending[False] / self._options.max_rows
         return max(1.0, round(waves * self._request_seconds, 1))
 
     def _cancel(self, submission: Submission) -> None:
@@ -248,12 +229,17 @@ class EmbeddedEngine:
     def _drain_and_stop(self, grace_s: float) -> None:
         deadline = time.monotonic() + grace_s
         with self._wake:
-            while (self._inbox or self._live) and time.monotonic() < deadline:
+            # Nobody waits for background work: it ends now.
+            while self._has_live_requests() and time.monotonic() < deadline:
                 self._wake.wait(deadline - time.monotonic())
             self._stopping = True
             self._dirty = True
             self._wake.notify_all()
         self._thread.join()
+
+    def _has_live_requests(self) -> bool:
+        known = [*self._inbox, *self._live]
+        return any(not submission.request.background for submission in known)
 
     # The engine thread.
 
@@ -263,7 +249,7 @@ class EmbeddedEngine:
             with self._wake:
                 # A waiting row is looked at again when something changed: a row ended (which is
                 # this thread's own doing) or a load did (which sets _dirty).
-                while not self._dirty and not self._scheduler.running:
+                while not self._dirty and not self._scheduler.has_work:
                     self._wake.wait()
                 self._dirty = False
                 arrived, self._inbox = self._inbox, deque()
@@ -294,6 +280,11 @@ class EmbeddedEngine:
 
     def _admit(self) -> None:
         self._scheduler.admit(self._cache.free_rows, self._try_admit)
+        in_the_way = self._scheduler.in_the_way(self._cache.free_rows)
+        for row in in_the_way:
+            self._preempt(row)
+        if in_the_way:
+            self._scheduler.admit(self._cache.free_rows, self._try_admit)
         refused, self._refused = self._refused, []
         for submission, error in refused:
             if submission in self._live:  # a choice before it may have ended the whole request
@@ -303,7 +294,7 @@ class EmbeddedEngine:
         adapter = row.request.adapter
         if adapter is not None:
             try:
-                slot = self._residency.acquire(adapter)
+                slot = self._residency.acquire(adapter, background=row.is_background)
             except GatewayError as error:
                 self._refused.append((row.submission, error))
                 return False
@@ -312,8 +303,20 @@ class EmbeddedEngine:
             row.slot = slot
         row.kv_row = self._cache.take()
         with self._wake:
-            self._pending -= 1
+            self._pending[row.is_background] -= 1
         return True
+
+    def _preempt(self, row: Row) -> None:
+        self._give_back(row)
+        self._scheduler.preempt(row)
+        self._preemptions += 1
+        with self._wake:
+            self._pending[True] += 1
+
+    def _give_back(self, row: Row) -> None:
+        self._cache.give(row.kv_row)
+        if row.slot is not None:
+            self._residency.release(row.slot)
 
     def _step(self) -> None:
         step = self._scheduler.next_step()
@@ -340,24 +343,22 @@ class EmbeddedEngine:
         self._outbox.put(submission.stream, error)
 
     def _rows_of(self, submission: Submission) -> list[Row]:
-        rows = [*self._scheduler.running, *self._scheduler.waiting]
-        return [row for row in rows if row.submission is submission]
+        return [row for row in self._scheduler.rows if row.submission is submission]
 
     def _end(self, row: Row) -> None:
         """Free everything the row held, and have the waiting rows looked at again."""
         self._scheduler.drop(row)
         if row.kv_row >= 0:
-            self._cache.give(row.kv_row)
-            if row.slot is not None:
-                self._residency.release(row.slot)
+            self._give_back(row)
         else:
             with self._wake:
-                self._pending -= 1
+                self._pending[row.is_background] -= 1
             self._withdraw_adapter(row)
         if not self._rows_of(row.submission):
             self._live.remove(row.submission)
-            took = time.monotonic() - row.submission.submitted_at
-            self._request_seconds += 0.1 * (took - self._request_seconds)
+            if not row.is_background:
+                took = time.monotonic() - row.submission.submitted_at
+                self._request_seconds += 0.1 * (took - self._request_seconds)
         with self._wake:
             self._dirty = True
             self._wake.notify_all()  # close() may be waiting for the last one

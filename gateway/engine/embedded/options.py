@@ -20,8 +20,12 @@ class EngineOptions:
     max_rows: int = 16  # rows of one batch
     max_len: int = 4096  # tokens a row may hold, prompt and answer; the model's own limit caps it
     max_queue: int = 256  # requests waiting for a row
+    background_rows: int = 2  # rows of background work at once, of max_rows
+    background_queue: int = 64  # background requests waiting for one of them
     prefill_tokens: int = 128  # prompt tokens a step may add while other rows are decoding
     idle_prefill_tokens: int = 512  # the same while none is
+    # The same for background work: a live request that arrives waits for the step that runs.
+    background_prefill_tokens: int = 32
     threads: int = 0  # torch threads on CPU; 0 leaves torch's own choice
     host_adapters: int = 256  # adapters kept in host memory behind the device slots
     drain_after_s: float = 0.25  # a load that waits longer stops new rows from joining its victim

@@ -41,7 +41,8 @@ class _Slot:
 class _Load:
     artifact: AdapterArtifact
     done: Future[None] = field(default_factory=Future)
-    for_row: bool = False
+    for_row: bool = False  # a row waits for it: a failure is kept until the row asks again
+    urgent: bool = False  # a live one: worth draining a slot, which is then promised to it
 
 
 class Residency:
@@ -92,9 +93,11 @@ class Residency:
 
     # The engine thread's side.
 
-    def acquire(self, artifact: AdapterArtifact) -> int | None:
+    def acquire(self, artifact: AdapterArtifact, *, background: bool = False) -> int | None:
         """The slot that holds `artifact`, kept until `release`; None while it is being loaded.
 
+        For `background` work it is loaded only to a slot that nothing needs and no live route's
+        adapter is in; None also while there is none.
         Raises what the load raised (AdapterRejected, EngineFault), once: a later call tries again.
         """
         with self._changed:
@@ -104,12 +107,18 @@ class Residency:
             index = self._by_digest.get(artifact.digest)
             if index is not None:
                 slot = self._slots[index]
-                if slot.ready and (slot.promised or not slot.draining):
+                if slot.ready and not background and (slot.promised or not slot.draining):
                     slot.refs += 1
                     slot.promised = False
                     self._touch(slot)
                     return index
-            self._enqueue(artifact, for_row=True)
+                if slot.ready and background and not slot.draining:
+                    slot.refs += 1
+                    return index
+            if not background:
+                self._enqueue(artifact, for_row=True, urgent=True)
+            elif index is None and self._victim(spare_pinned=True) is not None:
+                self._enqueue(artifact, for_row=True)
             return None
 
     def release(self, index: int) -> None:
@@ -119,12 +128,12 @@ class Residency:
             self._changed.notify_all()
 
     def withdraw(self, digest: str) -> None:
-        """No row waits for `digest` any more: nothing is kept for it, neither slot nor error."""
+        """No live row waits for `digest` any more: neither slot nor error is kept for it."""
         with self._changed:
             self._failed.pop(digest, None)
             load = self._loads.get(digest)
             if load is not None:
-                load.for_row = False
+                load.for_row = load.urgent = False
             index = self._by_digest.get(digest)
             if index is not None:
                 self._slots[index].promised = False
@@ -142,7 +151,7 @@ class Residency:
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
-            return self._enqueue(artifact, for_row=False).done
+            return self._enqueue(artifact).done
 
     def set_pinned(self, digests: Collection[str]) -> None:
         with self._changed:
@@ -166,13 +175,16 @@ class Residency:
         self._clock += 1
         slot.used = self._clock
 
-    def _enqueue(self, artifact: AdapterArtifact, *, for_row: bool) -> _Load:
+    def _enqueue(
+        self, artifact: AdapterArtifact, *, for_row: bool = False, urgent: bool = False
+    ) -> _Load:
         load = self._loads.get(artifact.digest)
         if load is None:
             load = self._loads[artifact.digest] = _Load(artifact)
             self._queue.append(artifact.digest)
             self._changed.notify_all()
         load.for_row |= for_row
+        load.urgent |= urgent
         return load
 
     def _run(self) -> None:
@@ -217,7 +229,7 @@ class Residency:
         with self._changed:
             slot = self._slots[index]
             slot.ready = True
-            slot.promised = load.for_row
+            slot.promised = load.urgent
             self._touch(slot)
 
     def _finish(self, load: _Load, error: GatewayError | None, started: float) -> None:
@@ -258,19 +270,19 @@ class Residency:
             if index is None:
                 return False
             self._slots[index].draining = False
-            self._slots[index].promised = load.for_row
+            self._slots[index].promised = load.urgent
             return True
 
     def _take_slot(self, load: _Load) -> int | None:
-        """A slot that now belongs to the load, not ready yet. Waits for one while a row needs it;
-        None where none does: then host memory is as near as it gets for now."""
+        """A slot that now belongs to the load, not ready yet. Waits for one while a live row needs
+        it; None where none does: then host memory is as near as it gets for now."""
         digest = load.artifact.digest
         waited_since = time.monotonic()
         with self._changed:
             while True:
                 if self._closed:
                     raise EngineFault("the engine is stopping")
-                index = self._victim()
+                index = self._victim(spare_pinned=load.for_row and not load.urgent)
                 if index is not None:
                     slot = self._slots[index]
                     if slot.digest is not None:
@@ -281,7 +293,7 @@ class Residency:
                     for other in self._slots:
                         other.draining = False
                     return index
-                if not load.for_row:
+                if not load.urgent:
                     return None
                 left = self._drain_after_s - (time.monotonic() - waited_since)
                 if left <= 0:
@@ -299,11 +311,15 @@ class Residency:
         chosen = unpinned if any_unpinned else indices
         return sorted(chosen, key=lambda i: self._slots[i].used)
 
-    def _victim(self) -> int | None:
+    def _victim(self, *, spare_pinned: bool = False) -> int | None:
         for index, slot in enumerate(self._slots):
             if slot.digest is None:
                 return index
-        return next((i for i in self._candidates() if self._slots[i].refs == 0), None)
+        for index in self._candidates():
+            slot = self._slots[index]
+            if slot.refs == 0 and not (spare_pinned and slot.digest in self._pinned):
+                return index
+        return None
 
     def _drain_one(self) -> None:
         """Stop new rows from joining the best candidate, so that it empties in bounded time."""

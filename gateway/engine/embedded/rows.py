@@ -43,12 +43,23 @@ class Row:
         return self.submission.request
 
     @property
+    def is_background(self) -> bool:
+        return self.submission.request.background
+
+    @property
     def is_prefilling(self) -> bool:
-        return self.generated == 0
+        # A row that was pre-empted fills the cache anew, with what it has said so far.
+        return self.generated == 0 or self.computed < len(self.tokens) - 1
 
     @property
     def to_prefill(self) -> int:
         return len(self.tokens) - self.computed if self.is_prefilling else 0
+
+    def preempt(self) -> None:
+        """Forget what is in the cache; the row goes on from its tokens when it has a place again
+        (recomputation: Kwon and others, PagedAttention, 2023)."""
+        self.kv_row, self.slot, self.computed = -1, None, 0
+        self.prompt_logprobs.clear()  # made again, unless they were sent
 
 
 @dataclass(frozen=True, slots=True)
