@@ -11,7 +11,6 @@ import itertools
 import json
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.errors import TrainerError
+from trainer.whole_files import whole_folder
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -216,19 +216,14 @@ def _read(folder: Path) -> tuple[dict[str, Any], Factors]:
 
 
 def _write(into: Path, config: Mapping[str, Any], stored: Factors, candidate: Candidate) -> None:
-    staged = into.with_name(f".{into.name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
+    tensors: dict[str, Tensor] = {}
+    for layer, (a, b) in stored.items():
+        tensors[f"{layer}.lora_A.weight"] = a.contiguous()
+        tensors[f"{layer}.lora_B.weight"] = b.contiguous()
     try:
-        tensors: dict[str, Tensor] = {}
-        for layer, (a, b) in stored.items():
-            tensors[f"{layer}.lora_A.weight"] = a.contiguous()
-            tensors[f"{layer}.lora_B.weight"] = b.contiguous()
-        save_file(tensors, staged / WEIGHTS, metadata={"format": "pt"})
-        (staged / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-        (staged / ORIGIN).write_text(json.dumps(asdict(candidate), indent=2) + "\n")
-        shutil.rmtree(into, ignore_errors=True)  # a folder without its origin is half of one
-        staged.rename(into)
+        with whole_folder(into) as staged:
+            save_file(tensors, staged / WEIGHTS, metadata={"format": "pt"})
+            (staged / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+            (staged / ORIGIN).write_text(json.dumps(asdict(candidate), indent=2) + "\n")
     except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
         raise TrainerError(f"the candidate {into} cannot be written: {error}") from None

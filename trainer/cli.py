@@ -26,7 +26,7 @@ class _Explained(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (TrainerError, GatewayError) as error:
+        except (TrainerError, GatewayError, OSError) as error:
             Console(stderr=True).print(Text(f"error: {error}", style="red"), soft_wrap=True)
             raise typer.Exit(2) from None
 

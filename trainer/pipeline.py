@@ -9,7 +9,6 @@ the run's folder: a run that was killed goes on where it was.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from trainer.gate.pairing import pair
 from trainer.gate.values import GateRule, GateVerdict
 from trainer.recipe import Recipe
 from trainer.training.run import train
-from trainer.whole_files import sync_tree, write_text
+from trainer.whole_files import copy_folder, write_text
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +174,7 @@ class Run:
         """Judge the choice on the gate split and keep it as the run's adapter."""
         found = self._evaluate(Split.GATE, [choice.chosen])
         verdict = judge(pair(found[BASE], found[choice.chosen]), self._rule)
-        copy_whole(self._folder.candidate(choice.chosen), self._folder.adapter)
+        copy_folder(self._folder.candidate(choice.chosen), self._folder.adapter)
         write_text(self._folder.gate, verdict_to_json(verdict))
         return verdict
 
@@ -192,13 +191,3 @@ class Run:
                 show=self._show,
             )
         )
-
-
-def copy_whole(source: Path, into: Path) -> None:
-    """Copy a folder so that `into` is there whole or not at all; what was there goes."""
-    staged = into.with_name(f".{into.name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(source, staged)
-    sync_tree(staged)
-    shutil.rmtree(into, ignore_errors=True)
-    staged.rename(into)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -20,6 +23,30 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `path` when the block ends well; what was there
+    goes. Raises OSError; after any error `path` is whole or not there."""
+    staged = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        yield staged
+        sync_tree(staged)
+        shutil.rmtree(path, ignore_errors=True)
+        staged.rename(path)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def copy_folder(source: Path, into: Path) -> None:
+    """Copy a folder in one step. Raises OSError; `into` is then whole or not there."""
+    with whole_folder(into) as staged:
+        shutil.copytree(source, staged, dirs_exist_ok=True)
 
 
 def sync_tree(folder: Path) -> None:

@@ -14,12 +14,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from gateway.errors import GatewayError
 from gateway.model.source import ModelFiles, resolve_model
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
 from gateway.routing.table import AdapterRef
-from trainer.errors import EvaluationError, TrainerError
+from trainer.errors import EvaluationError
 from trainer.evals.checks.base import Need
 from trainer.evals.observe import needs_of
 from trainer.evals.progress import progress_on
@@ -72,14 +71,10 @@ def evaluate_command(
 ) -> None:
     """Ask suites of one or more models and show what came out."""
     console = Console()
-    try:
-        suites = read_suites(suite or [DEFAULT])
-        done = asyncio.run(_evaluate(suites, split, target or [BASE], model, registry, folder))
-        if out is not None:
-            write_json(out, {"evaluations": [asdict(each) for each in done]})
-    except (TrainerError, GatewayError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(1) from None
+    suites = read_suites(suite or [DEFAULT])
+    done = asyncio.run(_evaluate(suites, split, target or [BASE], model, registry, folder))
+    if out is not None:
+        write_json(out, {"evaluations": [asdict(each) for each in done]})
     if as_json:
         typer.echo(json.dumps({"evaluations": [summary(each) for each in done]}, indent=2))
     else:

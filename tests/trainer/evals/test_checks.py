@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evals.checks import CHECKS
-from trainer.evals.checks.base import Answered, Check, Likelihood, Observation, Reference
-from trainer.evals.checks.behaviour import FormatOveruse, LengthDrift, Repetition, refuses
+from trainer.evals.checks.base import Answered, ItemCheck, Likelihood, Observation, Reference
+from trainer.evals.checks.behaviour import (
+    FormatOveruse,
+    LengthDrift,
+    OverRefusal,
+    Refusal,
+    Repetition,
+    refuses,
+)
 from trainer.evals.checks.labels import OTHER, Label, LabelCollapse
 from trainer.evals.checks.likelihood import ChoiceProbability, Kl, MultipleChoice, Perplexity
 from trainer.evals.checks.structured import JsonFields, JsonValid
@@ -64,7 +70,7 @@ def said(text: str, expected: Any = None, **fields: Any) -> Observation:
         (Repetition(), "one two", None, 1),
     ],
 )
-def test_score_of_an_answer(check: Check, answer: str, expected: Any, score: float) -> None:
+def test_score_of_an_answer(check: ItemCheck, answer: str, expected: Any, score: float) -> None:
     assert check.score(said(answer, expected)) == pytest.approx(score)
 
 
@@ -88,7 +94,7 @@ def test_a_refusal_is_known_by_its_opening(answer: str, refusal: bool) -> None:
 
 
 def test_each_refusal_check_has_its_direction() -> None:
-    refusal, over = CHECKS["refusal"](), CHECKS["over_refusal"]()
+    refusal, over = Refusal(), OverRefusal()
     assert [refusal.score(said("I can't do that.")), over.score(said("I can't do that."))] == [1, 0]
     assert [refusal.score(said("Use a hammer.")), over.score(said("Use a hammer."))] == [0, 1]
     assert over.score(said("")) == 0  # silence is no answer

@@ -6,6 +6,7 @@ of a suite's needs once.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,7 +75,7 @@ class Observation:
         return self.answer.text.strip()
 
 
-class Check(BaseModel):
+class Check(BaseModel, ABC):
     """One check with its parameters as fields. Subclasses set the class variables."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,17 +91,24 @@ class Check(BaseModel):
             return asks_something(item)
         return None
 
-    def score(self, seen: Observation) -> float:
-        """This item's score."""
-        raise NotImplementedError
-
+    @abstractmethod
     def scores(self, seen: Sequence[Observation]) -> list[float]:
-        """A score for each item; overridden where one item's score depends on the others."""
-        return [self.score(each) for each in seen]
+        """A score for each item of a suite."""
 
     def figures(self, seen: Sequence[Observation]) -> Mapping[str, Any]:
         """Figures of the whole suite, for reports."""
         return {}
+
+
+class ItemCheck(Check):
+    """A check whose score of an item depends on that item alone."""
+
+    @abstractmethod
+    def score(self, seen: Observation) -> float:
+        """This item's score."""
+
+    def scores(self, seen: Sequence[Observation]) -> list[float]:
+        return [self.score(each) for each in seen]
 
 
 def asks_something(item: Item) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from trainer.evals.checks.base import Check, Need, Observation, asks_something
+from trainer.evals.checks.base import Check, ItemCheck, Need, Observation, asks_something
 from trainer.evals.checks.text import normalised
 from trainer.evals.values import Item
 
@@ -31,7 +31,7 @@ class _Labelled(Check):
         return next((label for label in self.labels if normalised(label) == said), OTHER)
 
 
-class Label(_Labelled):
+class Label(_Labelled, ItemCheck):
     """The answer is the right label and nothing else."""
 
     name: ClassVar[str] = "label"

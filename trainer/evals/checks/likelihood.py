@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from trainer.evals.checks.base import Check, Likelihood, Need, Observation, asks_something
+from trainer.evals.checks.base import ItemCheck, Likelihood, Need, Observation, asks_something
 from trainer.evals.values import Item
 
 
-class _Choice(Check):
+class _Choice(ItemCheck):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CHOICES})
 
     def fault(self, item: Item) -> str | None:
@@ -56,7 +56,7 @@ class ChoiceProbability(_Choice):
         return weights[seen.item.gold] / sum(weights)
 
 
-class Perplexity(Check):
+class Perplexity(ItemCheck):
     """The mean log-likelihood of a text's tokens: minus the natural log of its perplexity."""
 
     name: ClassVar[str] = "perplexity"
@@ -77,7 +77,7 @@ class Perplexity(Check):
         return {"perplexity": math.exp(-sum(text.total for text in read) / tokens)}
 
 
-class Kl(Check):
+class Kl(ItemCheck):
     """Minus KL(base || model), nats a token, on the base's own answer. The base scores 0.
 
     Each token x of an answer that the base sampled gives the estimate `r - 1 - log r` with

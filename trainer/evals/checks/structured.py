@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import Field, field_validator
 
-from trainer.evals.checks.base import Check, Need, Observation, asks_something
+from trainer.evals.checks.base import ItemCheck, Need, Observation, asks_something
 from trainer.evals.values import Item
 
 
@@ -30,7 +30,7 @@ def parsed(answer: str) -> Any:
         raise NotJson(str(error)) from None
 
 
-class JsonValid(Check):
+class JsonValid(ItemCheck):
     """The answer is JSON and, where a schema is given, valid under it."""
 
     name: ClassVar[str] = "json_valid"
@@ -55,7 +55,7 @@ class JsonValid(Check):
         return float(self.schema_ is None or Draft202012Validator(self.schema_).is_valid(document))
 
 
-class JsonFields(Check):
+class JsonFields(ItemCheck):
     """F1 over the answer's fields: a field is its path and value; both must be right.
 
     F1 = 2 right / (fields in the answer + fields expected); 0 for what is not JSON.

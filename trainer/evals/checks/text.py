@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from trainer.evals.checks.base import Check, Need, Observation, asks_something
+from trainer.evals.checks.base import ItemCheck, Need, Observation, asks_something
 from trainer.evals.values import Item
 
 
@@ -36,7 +36,7 @@ def _expects_text(item: Item) -> str | None:
     return None
 
 
-class ExactMatch(Check):
+class ExactMatch(ItemCheck):
     """The whole answer is an expected text."""
 
     name: ClassVar[str] = "exact_match"
@@ -54,7 +54,7 @@ class ExactMatch(Check):
         return float(any(said == normalised(text) for text in accepted(seen.item)))
 
 
-class Contains(Check):
+class Contains(ItemCheck):
     """An expected text stands in the answer, as whole words."""
 
     name: ClassVar[str] = "contains"
@@ -76,7 +76,7 @@ class Contains(Check):
         )
 
 
-class Regex(Check):
+class Regex(ItemCheck):
     """The answer matches a pattern: the item's `expected`, or the check's own."""
 
     name: ClassVar[str] = "regex"
