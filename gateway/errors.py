@@ -124,12 +124,15 @@ class KeyNotAllowed(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """A key is at one of its limits. `limit` names it, `allowed` is its value."""
+    """`key` (its name) is at one of its limits. `limit` names it, `allowed` is its value."""
 
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, limit: str, allowed: int, retry_after_s: float) -> None:
+    def __init__(
+        self, message: str, *, key: str, limit: str, allowed: int, retry_after_s: float
+    ) -> None:
         super().__init__(message)
+        self.key = key
         self.limit = limit
         self.allowed = allowed
         self.retry_after_s = retry_after_s

@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
+from gateway.errors import GatewayError, RateLimited
+from gateway.readings import Capacities, FleetReadings, RouteReadings
 from gateway.routing.table import Reason
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -61,6 +63,12 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.limited = Counter(
+            "gateway_key_limited",
+            "Requests that a client key's own limit refused, by the key's name and the limit.",
+            ["key", "limit"],
+            registry=self.registry,
+        )
         self.guard_answers = Counter(
             "gateway_guard_answers",
             "Answers that a check of a route's guard scored.",
@@ -97,7 +105,19 @@ class Metrics:
     def watch(self, plane: ControlPlane, engine: Engine) -> None:
         """Read plane and engine at every scrape."""
         self.revision.set_function(lambda: plane.table.revision)
-        self.registry.register(_Live(plane, engine))
+        for readings in (
+            _Live(plane, engine),
+            Capacities(engine),
+            RouteReadings(plane),
+            FleetReadings(plane),
+        ):
+            self.registry.register(readings)
+
+    def refuse(self, error: GatewayError) -> None:
+        """Count a request that its key did not let in."""
+        self.refused.labels(error.code).inc()
+        if isinstance(error, RateLimited):
+            self.limited.labels(error.key, error.limit).inc()
 
 
 class _Live(Collector):

@@ -63,6 +63,7 @@ class Usage:
         return RateLimited(
             f"key {self.client.key.name} is at its limit of {allowed} {limit.replace('_', ' ')}; "
             f"ask again in {wait_s:.1f} s",
+            key=self.client.key.name,
             limit=limit,
             allowed=allowed,
             retry_after_s=wait_s,

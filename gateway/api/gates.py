@@ -49,7 +49,7 @@ class ClientGate:
                     usage = caller.usage
                 scope.setdefault("state", {})["caller"] = caller
         except GatewayError as error:
-            self._metrics.refused.labels(error.code).inc()
+            self._metrics.refuse(error)
             await errors.respond(error)(scope, receive, send)
             return
         try:

@@ -22,7 +22,7 @@ from gateway.api.readiness import may_see_detail, readiness
 from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
 from gateway.engine.base import Delta
-from gateway.errors import BadInput, GatewayError
+from gateway.errors import BadInput, GatewayError, RateLimited
 from gateway.routing.table import Decision
 
 
@@ -143,7 +143,7 @@ async def _answer(
 ) -> Response:
     """The whole answer, or its stream, with the decision's headers; errors carry them too."""
     try:
-        answers[0].caller.admit(sum(len(answer.prompt) for answer in answers))
+        _admit(answers)
         if stream:
             return await _streamed(answers[0], shape, request, usage=usage)
         gone = asyncio.create_task(_disconnected(request))
@@ -160,6 +160,15 @@ async def _answer(
         return JSONResponse(shape.whole(answers, parts), headers=answers[0].headers)
     except GatewayError as error:
         return errors.respond(error, answers[0].headers, request_id=answers[0].request_id)
+
+
+def _admit(answers: list[Answer]) -> None:
+    """Count the prompts against the key's tokens. Raises RateLimited."""
+    try:
+        answers[0].caller.admit(sum(len(answer.prompt) for answer in answers))
+    except RateLimited as error:
+        answers[0].services.metrics.refuse(error)
+        raise
 
 
 async def _collect(answers: list[Answer]) -> list[list[Delta]]:

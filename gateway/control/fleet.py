@@ -155,6 +155,11 @@ class Fleet:
         self._last = found or ()
         return self._last
 
+    @property
+    def last(self) -> Sequence[Seen]:
+        """Every replica as last heard of: nothing is asked of the store."""
+        return self._last
+
     async def known(self) -> Sequence[Seen]:
         """Every replica; as last heard of while the store is away."""
         try:

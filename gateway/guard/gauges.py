@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import contextlib
 
-from gateway.guard.values import CheckKind
+from gateway.guard.acting import HELD
+from gateway.guard.values import CheckKind, OnTrip
 from gateway.guard.watched import Watched
 from gateway.metrics import Metrics
+
+
+def expect(metrics: Metrics, watched: Watched) -> None:
+    """Have the counters of a route's trips there at 0 before the first one: Prometheus sees an
+    increase only of what was there before."""
+    rule = watched.panel.rule
+    for check in rule.checks:
+        action = rule.action(check)
+        acts = () if action is OnTrip.ALERT else (action, OnTrip.DISABLE, HELD)
+        for what in (OnTrip.ALERT, *acts):
+            metrics.guard_trips.labels(watched.decision.workflow, check.kind, what)
 
 
 def count(metrics: Metrics, watched: Watched, scores: list[float | None]) -> None:

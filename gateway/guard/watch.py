@@ -158,6 +158,7 @@ class Watch:
             kept = self._saved.pop(key, None)
             if kept is not None:
                 restore(known.panel, kept)
+            gauges.expect(self._metrics, known)
             self.watched[decision.workflow] = known
         known.decision = live
         return known

@@ -43,5 +43,6 @@ def _scraped(family: Metric) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def _labels(family: Metric) -> list[str]:
-    return sorted({label for sample in family.samples for label in sample.labels})
+def _labels(family: Metric) -> tuple[str, ...]:
+    """As a collector declares them: there may be no sample yet."""
+    return tuple(getattr(family, "_labelnames", ()))

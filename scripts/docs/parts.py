@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine, EngineInfo, EngineStats
@@ -27,11 +27,20 @@ class Parts:
 class _Idle:
     """As much of an engine as declarations look at: what it says of itself, all zero."""
 
-    info = cast(EngineInfo, None)
+    @property
+    def info(self) -> EngineInfo:
+        return _empty(EngineInfo)
 
     def stats(self) -> EngineStats:
-        empty: dict[str, Any] = {"int": 0, "float": 0.0, "bool": True, "str": ""}
-        return EngineStats(**{f.name: empty.get(str(f.type), ()) for f in fields(EngineStats)})
+        return _empty(EngineStats)
+
+
+_Value = TypeVar("_Value", EngineInfo, EngineStats)
+
+
+def _empty(kind: type[_Value]) -> _Value:
+    values: dict[str, Any] = {"int": 0, "float": 0.0, "bool": True, "str": ""}
+    return kind(**{f.name: values.get(str(f.type), ()) for f in fields(kind)})
 
 
 @contextmanager

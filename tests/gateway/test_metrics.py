@@ -12,7 +12,7 @@ from gateway.routing.table import Reason
 from tests.gateway.conftest import World
 
 STRANGE = "zz-not-a-workflow-7"
-LABELS = {"workflow", "target", "reason", "outcome", "code", "le"}
+LABELS = {"workflow", "target", "reason", "outcome", "code", "le", "state"}
 OUTCOMES = {"ok", "cancelled", "engine_error", "invalid_value", "queue_full", "route_changed"}
 
 
@@ -58,6 +58,10 @@ async def test_every_metric_of_the_issue_shows_up_before_and_after_the_first_req
         "gateway_log_reachable",
         "gateway_route_disabled",
         "gateway_route_fallback",
+        "gateway_route_override_timestamp_seconds",
+        "gateway_fleet_replicas",
+        "gateway_fleet_revision",
+        "gateway_queue_capacity",
     }
     assert declared <= (await page(world)).keys()
     assert await ask(world) == 200
