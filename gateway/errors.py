@@ -62,6 +62,11 @@ class NotAllowed(GatewayError):
 
     code = "not_allowed"
 
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
 
 class AdapterRejected(GatewayError):
     """An adapter that the engine or registry will not hold; nothing of it stays loaded."""

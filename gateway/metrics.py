@@ -98,6 +98,23 @@ class Metrics:
             "Answers that the guard did not see because its queue was full.",
             registry=self.registry,
         )
+        self.feedback = Counter(
+            "gateway_feedback",
+            "Answers that feedback was given on.",
+            ["workflow", "target"],
+            registry=self.registry,
+        )
+        self.feedback_score = Counter(
+            "gateway_feedback_score",
+            "The sum of their scores, 1 is good; over gateway_feedback_total it is the mean.",
+            ["workflow", "target"],
+            registry=self.registry,
+        )
+        self.feedback_unknown = Counter(
+            "gateway_feedback_unknown",
+            "Feedback on requests that this gateway does not know, or not any more.",
+            registry=self.registry,
+        )
         self.revision = Gauge(
             "gateway_table_revision", "The live table's revision.", registry=self.registry
         )

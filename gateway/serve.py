@@ -18,6 +18,7 @@ from gateway.api.operators import check_admin_address, is_loopback
 from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
+from gateway.guard.feedback import RecentAnswers
 from gateway.guard.watch import Watch
 from gateway.log.location import RedisLocation
 from gateway.log.opening import open_log
@@ -86,12 +87,16 @@ class Gateway:
             trips_per_hour=settings.guard_trips_per_hour,
         )
         await watch.start()
-        services = Services(self.plane, self.engine, metrics, in_flight, watch, settings.answer)
+        recent = RecentAnswers(settings.feedback.requests, settings.feedback.age_s)
+        services = Services(
+            self.plane, self.engine, metrics, in_flight, watch, recent, settings.answer
+        )
         inference = create_inference_app(
             services,
             self.keys,
             body=settings.body,
             require_keys=settings.require_keys,
+            feedback_comments=settings.feedback.comments,
         )
         self.admin_app = admin = create_admin_app(
             self.plane,

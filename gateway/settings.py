@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.api.limits import AnswerLimits, BodyLimits, ConnectionLimits, Tls
+from gateway.api.limits import AnswerLimits, BodyLimits, ConnectionLimits, FeedbackLimits, Tls
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
 from gateway.errors import BadInput
 from gateway.log.location import FolderLocation, RedisLocation, parse_location
@@ -108,6 +108,19 @@ class Settings(BaseModel):
         description="how often guards may act in an hour, over all gateways that share the log; "
         "past it they alert only",
     )
+    feedback_requests: int = Field(
+        default=50_000,
+        ge=0,
+        le=10_000_000,
+        description="answers that are remembered for feedback (about 0.4 KB each); 0: none",
+    )
+    feedback_age_s: float = Field(
+        default=86_400, gt=0, description="seconds after an answer that feedback on it is taken"
+    )
+    feedback_comments: bool = Field(
+        default=False,
+        description="write the comments of feedback to the log; otherwise they are dropped",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
@@ -139,6 +152,11 @@ class Settings(BaseModel):
     def answer(self) -> AnswerLimits:
         """What one request may cost the engine."""
         return AnswerLimits(self.max_prompt_tokens, self.request_timeout_s)
+
+    @property
+    def feedback(self) -> FeedbackLimits:
+        """What is kept for feedback, and what of it."""
+        return FeedbackLimits(self.feedback_requests, self.feedback_age_s, self.feedback_comments)
 
     @property
     def replica_name(self) -> str:

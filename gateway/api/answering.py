@@ -20,6 +20,7 @@ from gateway.errors import (
     GatewayError,
     NotFound,
 )
+from gateway.guard.feedback import RecentAnswers
 from gateway.guard.transcript import Transcript
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
@@ -27,6 +28,8 @@ from gateway.routing.commands import nearest
 from gateway.routing.table import Decision
 
 log = logging.getLogger("gateway.requests")
+
+_ANSWERED = ("ok", "cancelled")  # outcomes that a reader may have an opinion on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Services:
     metrics: Metrics
     in_flight: InFlight
     watch: Watch
+    recent: RecentAnswers
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
@@ -196,6 +200,8 @@ class Answer:
             "duration_ms": round(took * 1e3, 1),
         }
         log.info("request", extra={"fields": fields})
+        if decision is not None and outcome in _ANSWERED:
+            self.services.recent.note(self.request_id, decision)
         if decision is not None and self.transcript is not None:
             for seen in self.transcript.answered(outcome):
                 self.services.watch.observe(decision, seen)

@@ -16,6 +16,7 @@ from gateway.api import errors, shapes, wire
 from gateway.api.answering import Answer, Services
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
+from gateway.api.feedback import feedback_routes
 from gateway.api.gates import ClientGate, caller_of
 from gateway.api.limits import BodyLimits
 from gateway.api.readiness import may_see_detail, readiness
@@ -27,9 +28,15 @@ from gateway.routing.table import Decision
 
 
 def create_inference_app(
-    services: Services, keys: LiveKeys, *, body: BodyLimits, require_keys: bool = False
+    services: Services,
+    keys: LiveKeys,
+    *,
+    body: BodyLimits,
+    require_keys: bool = False,
+    feedback_comments: bool = False,
 ) -> FastAPI:
-    """The app of port 8000. `require_keys`: also before the first client key was made."""
+    """The app of port 8000. `require_keys`: also before the first client key was made.
+    `feedback_comments`: comments of feedback go to the log."""
     app = FastAPI(
         title="Model-routing gateway", docs_url=None, redoc_url=None, responses=shapes.FAULTS
     )
@@ -99,6 +106,8 @@ def create_inference_app(
         )
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return await _answer(answers, shape, request, stream=body.stream, usage=usage)
+
+    app.include_router(feedback_routes(services, comments=feedback_comments))
 
     @app.get("/v1/models", responses=shapes.answered(shapes.ModelList))
     async def models(request: Request) -> dict[str, Any]:

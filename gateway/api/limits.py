@@ -38,3 +38,13 @@ class AnswerLimits:
 
     prompt_tokens: int | None = None
     seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackLimits:
+    """How many answers are remembered for feedback, for how long, and whether its comments are
+    written to the log."""
+
+    requests: int = 50_000
+    age_s: float = 86_400.0
+    comments: bool = False

@@ -35,7 +35,7 @@ def _a(what: str) -> WrapValidator:
     return WrapValidator(validate)
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     """What a client sends. Types are not guessed at, and no field is ignored; but a null says
     that a field is not there, also for one that is not supported (clients send what they got)."""
 
@@ -54,7 +54,7 @@ Stop = Annotated[
 ]
 
 
-class _Request(_Body):
+class _Request(Body):
     model: str = Field(min_length=1, description="the workflow")
     stream: bool = Field(default=False, description="send the answer as server-sent events")
     stream_options: StreamOptions | None = None
@@ -148,13 +148,13 @@ class _Request(_Body):
         )
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """What a stream carries beside the text."""
 
     include_usage: bool = Field(default=False, description="count the tokens in a last chunk")
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """A schema that the answer is held to, token by token."""
 
     name: str = Field(default="answer", description="a label; changes no answer")
@@ -163,7 +163,7 @@ class JsonSchema(_Body):
     strict: bool | None = Field(default=None, description="likewise: every schema is held to")
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """The form of an answer."""
 
     type: Literal["text", "json_object", "json_schema"] = Field(
@@ -184,14 +184,14 @@ class ResponseFormat(_Body):
         return self.json_schema.schema_
 
 
-class TextPart(_Body):
+class TextPart(Body):
     """A piece of a message."""
 
     type: Literal["text"] = Field(description="no images, no audio")
     text: str = Field(description="the text")
 
 
-class Message(_Body):
+class Message(Body):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant", "developer"] = Field(

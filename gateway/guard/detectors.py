@@ -30,6 +30,15 @@ class Answered:
     between_tokens_s: float | None = None  # mean over the answer
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score of a check that does not read the answer: somebody else made it."""
+
+    kind: CheckKind  # of values.SCORED_ELSEWHERE
+    score: float  # in [0, 1], 1 is bad
+
+
+Seen = Answered | Scored
 Detector = Callable[[Answered], float | None]
 
 # Outcomes that say something of what answered; others (a full queue) say it of the load.
@@ -71,6 +80,8 @@ def detector(check: CheckRule, schema: Mapping[str, Any] | None) -> Detector:
             return lambda seen: _over(seen.first_token_s, check.limit_s)
         case CheckKind.BETWEEN_TOKENS:
             return lambda seen: _over(seen.between_tokens_s, check.limit_s)
+        case CheckKind.FEEDBACK:
+            return lambda _: None
         case CheckKind.COLLAPSE:
             raise ValueError("collapse is watched label by label: see label_detector")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gateway.guard import sequential as seq
 from gateway.guard.bounds import upper_bound
-from gateway.guard.detectors import Answered, Detector, detector, label_detector
+from gateway.guard.detectors import Detector, Scored, Seen, detector, label_detector
 from gateway.guard.values import CheckKind, CheckRule, GuardRule
 from gateway.guard.windows import Window, WindowRule
 
@@ -141,8 +141,12 @@ class Panel:
         self._tripped = [False] * count
         self._windows = [_window(signal.check) for signal in self.signals]
 
-    def score(self, seen: Answered) -> list[float | None]:
+    def score(self, seen: Seen) -> list[float | None]:
         """One score for each signal. Reads nothing that `take` writes: for any thread."""
+        if isinstance(seen, Scored):
+            return [
+                seen.score if signal.check.kind is seen.kind else None for signal in self.signals
+            ]
         return [signal.detect(seen) for signal in self.signals]
 
     def take(self, scores: Sequence[float | None]) -> list[Evidence]:

@@ -26,6 +26,7 @@ class CheckKind(StrEnum):
     FIRST_TOKEN = "first_token"  # later than limit_s
     BETWEEN_TOKENS = "between_tokens"  # longer than limit_s in the mean
     CANCELLED = "cancelled"  # the client left before the end
+    FEEDBACK = "feedback"  # what the product says of an answer: 1 - its score
 
 
 class OnTrip(StrEnum):
@@ -35,6 +36,9 @@ class OnTrip(StrEnum):
     ROLLBACK = "rollback"
     ALERT = "alert"
 
+
+# What scores these is not the answer itself; they reach the guard as `Scored` (detectors.py).
+SCORED_ELSEWHERE = frozenset({CheckKind.FEEDBACK})
 
 # Slowness is mostly the machine's, and clients leave for reasons of their own: taking one adapter
 # out would not help, so these alert unless the route says otherwise.

@@ -18,7 +18,7 @@ from typing import Any
 from gateway.control.plane import ControlPlane
 from gateway.guard import gauges
 from gateway.guard.acting import Acting
-from gateway.guard.detectors import Answered
+from gateway.guard.detectors import Seen
 from gateway.guard.keeping import EvidenceFile, restore
 from gateway.guard.panel import Panel
 from gateway.guard.watched import LIVE, Watched, version_key
@@ -52,7 +52,7 @@ class Watch:
         self._file = EvidenceFile(state)
         self._metrics = metrics
         self.acting = Acting(plane, metrics, trips_per_hour=trips_per_hour, clock=clock)
-        self._queue: asyncio.Queue[tuple[Decision, Answered]] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[tuple[Decision, Seen]] = asyncio.Queue(_QUEUE)
         self._saved: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
         self._saved_at = 0.0
@@ -73,8 +73,8 @@ class Watch:
             await asyncio.gather(self._task, return_exceptions=True)
             await asyncio.to_thread(self._file.write, self._evidence())
 
-    def observe(self, decision: Decision, seen: Answered) -> None:
-        """Note one answer of a route with a guard. Never waits."""
+    def observe(self, decision: Decision, seen: Seen) -> None:
+        """Note one answer of a route with a guard, or a score of one. Never waits."""
         if decision.reason not in LIVE:
             return  # of a fallback it would say nothing about the route's target
         try:
@@ -112,7 +112,7 @@ class Watch:
                 log.exception("the guard failed on an answer")
 
     async def _once(self) -> None:
-        batch: list[tuple[Decision, Answered]] = []
+        batch: list[tuple[Decision, Seen]] = []
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with an answer.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_RETRY_S):

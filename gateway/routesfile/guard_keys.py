@@ -105,6 +105,16 @@ OWN: Mapping[CheckKind, tuple[Key, ...]] = {
     ),
     CheckKind.FIRST_TOKEN: (_LIMIT,),
     CheckKind.BETWEEN_TOKENS: (_LIMIT,),
+    CheckKind.FEEDBACK: (
+        Key(
+            "reference",
+            (int, float),
+            "the mean of 1 - score to expect: what feedback comes to while all is well",
+            required=True,
+            minimum=0,
+            maximum=1,
+        ),
+    ),
 }
 MEANINGS: Mapping[CheckKind, str] = {
     CheckKind.SCHEMA: "the answer is not JSON, or not of the schema",
@@ -123,9 +133,12 @@ MEANINGS: Mapping[CheckKind, str] = {
     CheckKind.FIRST_TOKEN: "the first token came later than limit_s",
     CheckKind.BETWEEN_TOKENS: "tokens came more than limit_s apart in the answer's mean",
     CheckKind.CANCELLED: "the client left before the end",
+    CheckKind.FEEDBACK: "1 - the score that the product gave an answer (`POST /v1/feedback`)",
 }
 
 
 def keys_of(kind: CheckKind) -> tuple[Key, ...]:
     """Every key that a check of `kind` may have."""
-    return (*OWN.get(kind, ()), *COMMON)
+    own = OWN.get(kind, ())
+    named = {key.name for key in own}
+    return (*own, *(key for key in COMMON if key.name not in named))

@@ -8,6 +8,7 @@ from gateway.api.answering import Services
 from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
+from gateway.guard.feedback import RecentAnswers
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -26,6 +27,7 @@ def description() -> Description:
             metrics := Metrics(),
             InFlight(),
             Watch(made.plane, Path(), metrics),
+            RecentAnswers(0, 0.0),
         )
         app = create_inference_app(services, LiveKeys(made.plane), body=Settings().body)
         return app.openapi()
