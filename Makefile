@@ -1,4 +1,4 @@
-.PHONY: help setup run test lint bench-engine bench-control forgetting format docs data clean
+.PHONY: help setup run stack test lint bench-engine bench-control forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -9,6 +9,9 @@ setup:  ## .venv with the project, and the base model in the cache
 run: setup  ## serve on 127.0.0.1:8000 (inference) and 127.0.0.1:8001 (admin)
 	@cat scripts/try.txt
 	@exec .venv/bin/gateway serve
+
+stack: setup  ## Redis, two gateways and a Prometheus on this machine, without containers
+	@exec .venv/bin/python -m scripts.stack
 
 test: setup  ## set up and run the tests
 	.venv/bin/pytest
