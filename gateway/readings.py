@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
+from gateway.guard.values import SCORED_ELSEWHERE
 from gateway.routing.fold import RoutingState, with_hand_of
 from gateway.routing.table import Disabled, Override, Pinned
 
@@ -46,10 +47,13 @@ class RouteReadings(Collector):
 
     def collect(self) -> Iterator[Metric]:
         guarded = GaugeMetricFamily(
-            "gateway_route_guarded", "1 for each route with a guard.", labels=["workflow"]
+            "gateway_route_guarded",
+            "1 for each route with a guard that scores every answer.",
+            labels=["workflow"],
         )
         for name, decision in self._plane.table.decisions.items():
-            if decision.route.guard is not None:
+            guard = decision.route.guard
+            if guard is not None and any(c.kind not in SCORED_ELSEWHERE for c in guard.checks):
                 guarded.add_metric([name], 1)
         yield guarded
         hands = GaugeMetricFamily(

@@ -1,11 +1,15 @@
 """Programs that tests need and no package of Python carries: from PATH, or out of Debian's packages
-into the cache. Nothing is installed, and no service is started."""
+into the cache. Nothing is installed, and no service is started.
+
+`python -m tests.debian PROGRAM PACKAGE` fetches one before the tests ask for it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -88,3 +92,10 @@ def _run(folder: Path, *command: str) -> None:
         raise Unobtainable(last[-1] if last else f"{command[0]} failed") from None
     except subprocess.TimeoutExpired:
         raise Unobtainable(f"{command[0]} took more than {_FETCH_S} s") from None
+
+
+if __name__ == "__main__":
+    try:
+        print(find(*sys.argv[1:3]))
+    except Unobtainable as error:
+        sys.exit(f"{' '.join(sys.argv[1:3])}: {error}")

@@ -195,6 +195,7 @@ def create_admin_app(
         file = plane.file_status
         return answers.Status(
             version=__version__,
+            replica=plane.replica,
             revision=plane.table.revision,
             engine=engine.info,
             stats=engine.stats(),

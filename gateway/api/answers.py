@@ -367,6 +367,7 @@ class Status(Shown):
     """Engine, log, file, and adapters that cannot be served."""
 
     version: str
+    replica: str = Field(description="the name of this gateway among the replicas")
     revision: int
     engine: EngineInfo
     stats: EngineStats

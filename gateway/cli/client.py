@@ -86,6 +86,17 @@ class AdminClient:
             raise Refused(message, error_body.get("code") or "")
         return data
 
+    def page(self, url: str) -> str:
+        """The text at a whole `url`, asked for with the same key. Raises Unreachable, Refused."""
+        try:
+            answer = httpx.get(url, headers=self._headers, timeout=_TIMEOUT_S, verify=self._verify)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            said = error or type(error).__name__
+            raise Unreachable(f"{url} cannot be read ({said})") from None
+        if answer.is_error:
+            raise Refused(f"{url} answered {answer.status_code}", "")
+        return answer.text
+
 
 def _read_key(path: str | None) -> str:
     if not path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import adapters, audit, guard, keys, reads, routing, serve, status
+from gateway.cli import adapters, audit, guard, keys, reads, routing, serve, status, watch
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-for group in (serve, reads, status, routing):
+for group in (serve, reads, status, watch, routing):
     app.add_typer(group.app)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(guard.app, name="guard")

@@ -71,7 +71,7 @@ class ControlPlane(Operations):
         """`replica` names this process in the events it makes and among the others of `register`.
         `two_person`: nobody approves the adapter that they registered. `local` is the folder for
         its own copy of a log that other machines hold."""
-        self._replica = replica
+        self.replica = replica
         self._pool = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="log")
         adapters = KnownAdapters(registry, engine)
         live = LiveTable(adapters, self._derived)
@@ -310,7 +310,7 @@ class ControlPlane(Operations):
             name: Waits(str(p.target), p.since, self._adapters.fault(p.target))
             for name, p in self.pending.items()
         }
-        return Beat(self._replica, self.state.revision, *self._addresses, self._started, pending)
+        return Beat(self.replica, self.state.revision, *self._addresses, self._started, pending)
 
     def _derived(self) -> None:
         """After every change of the table: what it names stays loaded, and the others are told."""

@@ -53,6 +53,13 @@ class Site:
         body = {"model": "triage", "prompt": "fox", "max_tokens": 4}
         return await self.http.post("/v1/completions", json=body, headers=headers)
 
+    async def praise(self, answer: httpx.Response, key: str) -> None:
+        """Give feedback on an answer."""
+        body = {"request_id": answer.headers["x-request-id"], "label": "good"}
+        headers = {"authorization": f"Bearer {key}"}
+        said = await self.http.post("/v1/feedback", json=body, headers=headers)
+        said.raise_for_status()
+
     async def until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
         """Wait until `condition` holds."""
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
@@ -153,7 +160,8 @@ async def test_every_query_of_the_dashboard_returns_data(site: Site) -> None:
 
     async def empty() -> list[Query]:
         asked = (site.ask(keys["small"]), site.ask(keys["app"]), site.ask("unknown"))
-        await asyncio.gather(*asked)
+        _, answer, _ = await asyncio.gather(*asked)
+        await site.praise(answer, keys["app"])
         return [query for query in queries() if not await has_data(query)]
 
     async def has_data(query: Query) -> bool:
