@@ -115,6 +115,42 @@ class Metrics:
             "Feedback on requests that this gateway does not know, or not any more.",
             registry=self.registry,
         )
+        self.shadow_requests = Counter(
+            "gateway_shadow_requests",
+            "Requests that were to be asked of the route's shadow as well, by what came of it.",
+            ["workflow", "outcome"],
+            registry=self.registry,
+        )
+        self.shadow_agreement = Counter(
+            "gateway_shadow_agreement",
+            "The sum over pairs of answers of how far they agree, from 0 to 1.",
+            ["workflow"],
+            registry=self.registry,
+        )
+        self.shadow_answers = Counter(
+            "gateway_shadow_answers",
+            "Pairs of answers that a check of the route scored.",
+            ["workflow", "check"],
+            registry=self.registry,
+        )
+        self.shadow_bad = Counter(
+            "gateway_shadow_bad",
+            "The sum of their scores, 1 is bad, by side: target or shadow.",
+            ["workflow", "check", "side"],
+            registry=self.registry,
+        )
+        self.shadow_nats = Counter(
+            "gateway_shadow_nats",
+            "Minus the log-likelihood of answers, of target or shadow, under the other model.",
+            ["workflow", "answer"],
+            registry=self.registry,
+        )
+        self.shadow_tokens = Counter(
+            "gateway_shadow_tokens",
+            "Tokens of those answers.",
+            ["workflow", "answer"],
+            registry=self.registry,
+        )
         self.revision = Gauge(
             "gateway_table_revision", "The live table's revision.", registry=self.registry
         )
@@ -149,6 +185,14 @@ class _Live(Collector):
         gauges = {
             "gateway_queue_depth": ("Rows waiting for a place.", stats.queue_depth),
             "gateway_running_rows": ("Rows running.", stats.running_rows),
+            "gateway_background_queue_depth": (
+                "Rows of background work waiting for a place.",
+                stats.background_queue_depth,
+            ),
+            "gateway_background_rows": (
+                "Rows of background work that hold a place, running or paused.",
+                stats.background_rows,
+            ),
             "gateway_kv_tokens_used": ("Tokens held in the KV cache.", stats.kv_tokens_used),
             "gateway_kv_tokens_capacity": ("Tokens it can hold.", stats.kv_tokens_total),
             "gateway_adapters_resident": (
@@ -195,6 +239,10 @@ class _Live(Collector):
             "gateway_adapter_loads": ("Adapters loaded to a slot.", stats.adapter_loads),
             "gateway_adapter_load_failures": ("Loads that failed.", stats.adapter_load_failures),
             "gateway_adapter_evictions": ("Adapters evicted.", stats.adapter_evictions),
+            "gateway_background_preemptions": (
+                "How often background work gave its place to a live request.",
+                stats.background_preemptions,
+            ),
             "gateway_adapter_load_seconds": (
                 "Seconds spent loading adapters.",
                 stats.adapter_load_seconds,

@@ -19,6 +19,7 @@ from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
 from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.guard.feedback import RecentAnswers
+from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.log.location import RedisLocation
 from gateway.log.opening import open_log
@@ -56,6 +57,7 @@ class Gateway:
         )
         self.keys = LiveKeys(self.plane)
         self.watch: Watch | None = None  # from `start` on
+        self.shadows: Shadows | None = None  # likewise
         self.admin_app: FastAPI | None = None  # likewise
         self._listeners: list[Listener] = []
         self.ports: tuple[int, int] = (0, 0)
@@ -87,9 +89,20 @@ class Gateway:
             trips_per_hour=settings.guard_trips_per_hour,
         )
         await watch.start()
+        self.shadows = shadows = Shadows(
+            self.plane, self.engine, watch, metrics, settings.guard_folder
+        )
+        shadows.start()
         recent = RecentAnswers(settings.feedback.requests, settings.feedback.age_s)
         services = Services(
-            self.plane, self.engine, metrics, in_flight, watch, recent, settings.answer
+            self.plane,
+            self.engine,
+            metrics,
+            in_flight,
+            watch,
+            recent,
+            shadows,
+            settings.answer,
         )
         inference = create_inference_app(
             services,
@@ -104,6 +117,7 @@ class Gateway:
             self.engine,
             self.keys,
             watch,
+            shadows,
             body=settings.body,
             require_keys=not is_loopback(settings.admin_host),
         )
@@ -124,6 +138,8 @@ class Gateway:
         await self.engine.close(self._settings.grace_s)
         for listener in self._listeners:
             await listener.ended()
+        if self.shadows is not None:
+            await self.shadows.close()
         if self.watch is not None:
             await self.watch.close()
         await self.plane.close()

@@ -12,13 +12,14 @@ from typing import Any
 from gateway.model.source import ModelFiles
 from gateway.registry.content import adapter_digest
 from gateway.registry.manifest import Provenance
+from gateway.registry.report import ANSWERS
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 from trainer.choice import read_choice
 from trainer.errors import TrainerError
 from trainer.evals.results import read_evaluation
-from trainer.evals.values import Evaluation, Split
+from trainer.evals.values import Evaluation, Split, SuiteKind
 from trainer.folder import RunFolder
 from trainer.gate.codec import read_verdict
 from trainer.gate.values import GateVerdict as RunVerdict
@@ -67,7 +68,7 @@ def register(
         workflow=recipe.workflow,
         description=recipe.description,
         state=state,
-        report=_json(folder.summary),
+        report={**_json(folder.summary), ANSWERS: target_answers(judged)},
         recipe=folder.recipe.read_text(encoding="utf-8"),
         gate=gate_result(verdict),
         provenance=provenance(folder, judged),
@@ -90,6 +91,17 @@ def gate_result(verdict: RunVerdict) -> GateResult:
             for each in (*verdict.target, *verdict.guardrails)
         },
     )
+
+
+def target_answers(judged: Evaluation) -> dict[str, list[dict[str, str]]]:
+    """What the adapter answered in its target suites: a guard's reference for production."""
+    return {
+        suite.suite: [
+            {"text": item.answer, "finish": item.finish} for item in suite.items if item.finish
+        ]
+        for suite in judged.suites
+        if any(measure.kind is SuiteKind.TARGET for measure in suite.measures)
+    }
 
 
 def provenance(folder: RunFolder, judged: Evaluation) -> Provenance:

@@ -30,6 +30,7 @@ from gateway.api.orders import (
 from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.engine.base import Engine
+from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.registry.store import Registry
 from gateway.routing.events import API_SOURCE, Event
@@ -45,6 +46,7 @@ def create_admin_app(
     engine: Engine,
     keys: LiveKeys,
     watch: Watch,
+    shadows: Shadows,
     *,
     body: BodyLimits,
     require_keys: bool = False,
@@ -59,7 +61,7 @@ def create_admin_app(
     app.add_middleware(WholeBody, limits=body)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     app.include_router(key_routes(plane))
-    app.include_router(guard_routes(watch))
+    app.include_router(guard_routes(watch, shadows))
 
     async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
         if done.owed:  # nobody else was told, whatever revision they serve

@@ -21,6 +21,7 @@ from gateway.errors import (
     NotFound,
 )
 from gateway.guard.feedback import RecentAnswers
+from gateway.guard.shadows import Shadows
 from gateway.guard.transcript import Transcript
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
@@ -42,6 +43,7 @@ class Services:
     in_flight: InFlight
     watch: Watch
     recent: RecentAnswers
+    shadows: Shadows
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
@@ -81,7 +83,8 @@ class Answer:
     decision: Decision | None = None
     tokens_out: int = 0
     caller: Caller = ANYBODY
-    transcript: Transcript | None = None  # for the guard, where the route has one
+    transcript: Transcript | None = None  # where the route has a guard or a shadow
+    asked: GenerationRequest | None = None  # of the engine, last
 
     @property
     def headers(self) -> dict[str, str]:
@@ -105,9 +108,11 @@ class Answer:
                 self.decision = decision = self.services.decide(self.workflow)
                 running.decision = decision
                 running.restart = False
-                watched = decision.route.guard is not None
+                route = decision.route
+                watched = route.guard is not None or route.shadow is not None
                 self.transcript = Transcript(self.n, self.arrived) if watched else None
-                running.stream = stream = self.services.engine.generate(self._request(decision))
+                self.asked = self._request(decision)
+                running.stream = stream = self.services.engine.generate(self.asked)
                 try:
                     async for delta in stream:
                         if running.expired:
@@ -203,8 +208,18 @@ class Answer:
         if decision is not None and outcome in _ANSWERED:
             self.services.recent.note(self.request_id, decision)
         if decision is not None and self.transcript is not None:
-            for seen in self.transcript.answered(outcome):
+            self._observe(decision, self.transcript, outcome)
+
+    def _observe(self, decision: Decision, transcript: Transcript, outcome: str) -> None:
+        """Hand the answer to guard and shadow. Neither waits."""
+        answered = transcript.answered(outcome)
+        if decision.route.guard is not None:
+            for seen in answered:
                 self.services.watch.observe(decision, seen)
+        if decision.route.shadow is not None and outcome == "ok" and self.asked is not None:
+            self.services.shadows.observe(
+                decision, self.asked, answered[0], transcript.first_tokens
+            )
 
 
 def decision_headers(decision: Decision | None) -> dict[str, str]:

@@ -6,9 +6,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gateway.api.answers import Shown
+from gateway.api.shadow_shown import ShownShadow
 from gateway.guard.bounds import confidence_sequence
 from gateway.guard.panel import Evidence
-from gateway.guard.values import OnTrip
+from gateway.guard.shadows import Shadows
+from gateway.guard.values import OnTrip, Reference
 from gateway.guard.watch import Watch
 from gateway.guard.watched import Trip, Watched
 
@@ -20,13 +22,18 @@ class ShownSignal(Shown):
 
     name: str = Field(description="the check; for collapse with the label")
     action: OnTrip = Field(description="what a trip of it leads to")
-    seen: int = Field(description="answers that it scored")
-    bad: float = Field(description="the sum of their scores; 1 is bad")
-    rate: float
+    compared: Reference = Field(
+        description="what it is held against: stated or report (a rate), or shadow (pairs)"
+    )
+    seen: int = Field(description="answers that it scored, or pairs of them")
+    bad: float = Field(
+        description="the sum of their scores; 1 is bad. Of pairs: 1/2 where both are alike"
+    )
+    rate: float = Field(description="the bad rate. Of pairs: how much it is over the other's")
     interval: tuple[float, float] = Field(
         description="where the true rate lies, at all times together with a chance of 95%"
     )
-    bound: float = Field(description="the rate that is still healthy")
+    bound: float = Field(description="the rate that is still healthy; of pairs the difference")
     e_value: float = Field(description="evidence against healthy; 1 is none")
     line: float = Field(description="the evidence that trips it")
     progress: float = Field(description="the way to a trip in the logarithm: 0 to 1")
@@ -40,11 +47,12 @@ class ShownSignal(Shown):
         return cls(
             name=signal.name,
             action=action,
+            compared=signal.check.compared,
             seen=evidence.seen,
             bad=evidence.bad,
             rate=evidence.rate,
-            interval=confidence_sequence(evidence.bad, evidence.seen, _SURE),
-            bound=signal.bound,
+            interval=_interval(evidence),
+            bound=evidence.allowed,
             e_value=evidence.e_value,
             line=evidence.line,
             progress=evidence.progress,
@@ -85,11 +93,18 @@ class Guards(Shown):
 
     guards: list[ShownGuard]
     unseen: list[str] = Field(description="routes with a guard that has seen nothing yet")
+    shadows: list[ShownShadow] = Field(description="routes with a shadow that was asked already")
     acts_in_last_hour: int
     trips_per_hour: int = Field(description="past so many the guards alert only")
 
 
-def guard_routes(watch: Watch) -> APIRouter:
+def _interval(evidence: Evidence) -> tuple[float, float]:
+    low, high = confidence_sequence(evidence.bad, evidence.seen, _SURE)
+    paired = evidence.signal.check.is_paired  # scores of pairs are from 0 to 1, differences from -1
+    return (2 * low - 1, 2 * high - 1) if paired else (low, high)
+
+
+def guard_routes(watch: Watch, shadows: Shadows) -> APIRouter:
     """The routes under /admin/v1/guard."""
     router = APIRouter()
 
@@ -99,6 +114,7 @@ def guard_routes(watch: Watch) -> APIRouter:
         return Guards(
             guards=[ShownGuard.of(watched) for _, watched in sorted(watch.watched.items())],
             unseen=watch.unseen,
+            shadows=[ShownShadow.of(tally) for tally in shadows.tallies],
             acts_in_last_hour=watch.acting.recent,
             trips_per_hour=watch.acting.trips_per_hour,
         )

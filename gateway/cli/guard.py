@@ -37,6 +37,8 @@ def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
             str(len(guard["trips"])),
         )
     Console().print(table)
+    if data["shadows"]:
+        Console().print(_shadows(data["shadows"]))
     for name in data["unseen"]:
         print(f"{name}: has a guard that has seen no answer yet")
     print(f"guards acted {data['acts_in_last_hour']} times in the last hour", end="")
@@ -59,7 +61,12 @@ def explain(
         return
     for line in _hands(client.call("GET", "/routes")["workflows"].get(workflow)):
         print(line)
+    beside = next((s for s in data["shadows"] if s["workflow"] == workflow), None)
+    for line in () if beside is None else _shadow_lines(beside):
+        print(line)
     if found is None:
+        if beside is not None:
+            return
         if workflow in data["unseen"]:
             print(f"{workflow}: its guard has seen no answer of this version yet")
             return
@@ -71,10 +78,51 @@ def explain(
         low, high = signal["interval"]
         mark = "TRIPPED " if signal["tripped"] else ""
         print(f"  {mark}{signal['line_of_text']}")
+        what = "true difference" if signal["compared"] == "shadow" else "true rate"
         print(
             f"      {signal['progress']:.0%} of the way to {signal['action']}; "
-            f"true rate {low:.1%} to {high:.1%}"
+            f"{what} {low:.1%} to {high:.1%}"
         )
+
+
+def _shadows(shadows: list[dict[str, Any]]) -> Table:
+    """Every route with a shadow, one row each."""
+    table = Table("workflow", "target", "shadow", "share", "pairs", "agree", "lost")
+    for shadow in shadows:
+        agreement = shadow["agreement"]
+        lost = sum(n for outcome, n in shadow["outcomes"].items() if outcome != "compared")
+        table.add_row(
+            shadow["workflow"],
+            shadow["target"],
+            shadow["shadow"],
+            f"{shadow['share']:g}%",
+            str(shadow["pairs"]),
+            "-" if agreement is None else f"{agreement:.0%}",
+            str(lost),
+        )
+    return table
+
+
+def _shadow_lines(shadow: dict[str, Any]) -> list[str]:
+    """One route beside its shadow."""
+    lines = [
+        f"{shadow['workflow']} on {shadow['target']}, {shadow['share']:g}% of the requests also "
+        f"asked of {shadow['shadow']}: {shadow['pairs']} pairs"
+    ]
+    lost = {what: n for what, n in shadow["outcomes"].items() if what != "compared"}
+    if lost:
+        lines.append("  not compared: " + ", ".join(f"{n} {what}" for what, n in lost.items()))
+    if shadow["agreement"] is not None:
+        lines.append(f"  agreement ({shadow['form']}): {shadow['agreement']:.1%}")
+    lines += [
+        f"  {check['check']}: bad {check['rate']:.1%}, the shadow's {check['shadow_rate']:.1%}, "
+        f"over {check['pairs']} pairs"
+        for check in shadow["checks"]
+    ]
+    for whose, other in (("target", "shadow"), ("shadow", "target")):
+        if (nats := shadow[f"{whose}_surprise"]) is not None:
+            lines.append(f"  the {whose}'s answers under the {other}: {nats:.2f} nats a token")
+    return lines
 
 
 def _hands(route: dict[str, Any] | None) -> list[str]:

@@ -38,7 +38,15 @@ class Scored:
     score: float  # in [0, 1], 1 is bad
 
 
-Seen = Answered | Scored
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One request, answered by the route's target and by what it is compared with."""
+
+    answered: Answered
+    compared: Answered
+
+
+Seen = Answered | Scored | Pair
 Detector = Callable[[Answered], float | None]
 
 # Outcomes that say something of what answered; others (a full queue) say it of the load.

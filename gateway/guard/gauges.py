@@ -22,11 +22,12 @@ def expect(metrics: Metrics, watched: Watched) -> None:
 
 
 def count(metrics: Metrics, watched: Watched, scores: list[float | None]) -> None:
-    """Count one answer's scores; of several signals of a check, the first."""
+    """Count one answer's scores; of several signals of a check, the first. Of pairs the shadow
+    counts."""
     workflow, counted = watched.decision.workflow, set[CheckKind]()
     for signal, score in zip(watched.panel.signals, scores, strict=True):
         kind = signal.check.kind
-        if score is None or kind in counted:
+        if score is None or kind in counted or signal.check.is_paired:
             continue
         counted.add(kind)
         metrics.guard_answers.labels(workflow, kind).inc()

@@ -2,7 +2,8 @@
 
 `alpha` is split over the checks by their weights, so that the chance that any of them ever trips
 on a healthy route is at most `alpha` (the union bound). A reference that was read from n items is
-no exact rate: half of its check's part pays for an upper bound on it.
+no exact rate: half of its check's part pays for an upper bound on it. A paired check takes no
+single answers but pairs of them; its score is of the difference (`sequential.difference_score`).
 
 A panel is the one mutable record of its route's evidence; the watch that made it writes it.
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from gateway.guard import sequential as seq
 from gateway.guard.bounds import upper_bound
-from gateway.guard.detectors import Detector, Scored, Seen, detector, label_detector
+from gateway.guard.detectors import Detector, Pair, Scored, Seen, detector, label_detector
 from gateway.guard.values import CheckKind, CheckRule, GuardRule
 from gateway.guard.windows import Window, WindowRule
 
@@ -30,7 +31,7 @@ class Signal:
     name: str
     check: CheckRule
     detect: Detector
-    bound: float  # healthy: the bad rate is at most this
+    bound: float  # healthy: the bad rate (of a pair: the score) is at most this
     alpha: float  # its part of the guard's
 
 
@@ -68,7 +69,15 @@ class Evidence:
 
     @property
     def rate(self) -> float:
-        return self.bad / self.seen if self.seen else 0.0
+        """The bad rate; of a paired check by how much it is over that of the other."""
+        mean = self.bad / self.seen if self.seen else 0.0
+        return 2 * mean - 1 if self.signal.check.is_paired and self.seen else mean
+
+    @property
+    def allowed(self) -> float:
+        """What `rate` may be."""
+        check = self.signal.check
+        return check.tolerance if check.is_paired else self.signal.bound
 
     def __str__(self) -> str:
         check = self.signal.check
@@ -76,6 +85,12 @@ class Evidence:
             return (
                 f"{self.signal.name}: {self.window or 0:.1%} of the last {check.window} answers "
                 f"are bad, over the rule's {check.threshold or 0:.1%}"
+            )
+        if check.is_paired:
+            return (
+                f"{self.signal.name}: on {self.seen} requests that both answered, the rate of bad "
+                f"answers is {self.rate:+.1%} against the {check.compared}'s, allowed are "
+                f"{self.allowed:+.1%}; evidence {self.e_value:.3g}, enough is {self.line:.3g}"
             )
         return (
             f"{self.signal.name}: {self.bad:g} of {self.seen} answers are bad ({self.rate:.1%}), "
@@ -112,6 +127,8 @@ def signals(rule: GuardRule, schema: Mapping[str, Any] | None) -> tuple[Signal, 
 
 def bound_of(check: CheckRule, alpha: float) -> tuple[float, float]:
     """The bound of a check, and what is left of `alpha` for its test."""
+    if check.is_paired:
+        return min(seq.difference_bound(check.tolerance), seq.MOST_BOUND), alpha
     reference = check.reference
     if check.reference_items is not None:
         alpha /= 2
@@ -147,7 +164,9 @@ class Panel:
             return [
                 seen.score if signal.check.kind is seen.kind else None for signal in self.signals
             ]
-        return [signal.detect(seen) for signal in self.signals]
+        if isinstance(seen, Pair):
+            return [_difference(s, seen) if s.check.is_paired else None for s in self.signals]
+        return [None if s.check.is_paired else s.detect(seen) for s in self.signals]
 
     def take(self, scores: Sequence[float | None]) -> list[Evidence]:
         """Count one answer's scores; the signals that trip by it, each only once."""
@@ -210,6 +229,11 @@ class Panel:
             self._tripped[at],
             None if window is None else window.mean,
         )
+
+
+def _difference(signal: Signal, pair: Pair) -> float | None:
+    one, other = signal.detect(pair.answered), signal.detect(pair.compared)
+    return None if one is None or other is None else float(seq.difference_score(one, other))
 
 
 def _window(check: CheckRule) -> Window | None:

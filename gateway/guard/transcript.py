@@ -10,9 +10,10 @@ class Transcript:
     """The texts of a request's `choices`, and when their tokens came. Times are of one monotonic
     clock, in seconds."""
 
-    __slots__ = ("_arrived", "_finishes", "_first", "_last", "_texts", "_tokens")
+    __slots__ = ("_arrived", "_finishes", "_first", "_ids", "_last", "_texts", "_tokens")
 
     def __init__(self, choices: int, arrived: float) -> None:
+        self._ids: list[int] = []  # of the first choice
         self._texts: list[list[str]] = [[] for _ in range(choices)]
         self._finishes: list[str | None] = [None] * choices
         self._arrived = arrived
@@ -27,9 +28,16 @@ class Transcript:
                 self._first = at
             self._last = at
             self._tokens += len(delta.token_ids)
+            if delta.index == 0:
+                self._ids += delta.token_ids
         self._texts[delta.index].append(delta.text)
         if delta.finish is not None:
             self._finishes[delta.index] = delta.finish.value
+
+    @property
+    def first_tokens(self) -> tuple[int, ...]:
+        """The tokens of the first choice."""
+        return tuple(self._ids)
 
     def answered(self, outcome: str) -> list[Answered]:
         """One value for each whole choice; one for all where the request did not end well."""

@@ -40,6 +40,32 @@ class OnTrip(StrEnum):
 # What scores these is not the answer itself; they reach the guard as `Scored` (detectors.py).
 SCORED_ELSEWHERE = frozenset({CheckKind.FEEDBACK})
 
+
+class Reference(StrEnum):
+    """What a check's bad rate is held against."""
+
+    STATED = "stated"  # the number in the route
+    REPORT = "report"  # the same check over the adapter's own eval answers, as a number
+    SHADOW = "shadow"  # what the route's shadow answers to the same requests
+
+
+# What an answer by itself says; the others say how it was served, and the load has a part in it.
+OF_TEXT = frozenset(
+    {
+        CheckKind.SCHEMA,
+        CheckKind.LABELS,
+        CheckKind.COLLAPSE,
+        CheckKind.REGEX,
+        CheckKind.LENGTH,
+        CheckKind.EMPTY,
+        CheckKind.REPETITION,
+        CheckKind.REFUSAL,
+        CheckKind.SCRIPT,
+        CheckKind.CUT,
+        CheckKind.FORMAT,
+    }
+)
+
 # Slowness is mostly the machine's, and clients leave for reasons of their own: taking one adapter
 # out would not help, so these alert unless the route says otherwise.
 ALERT_ONLY = frozenset({CheckKind.FIRST_TOKEN, CheckKind.BETWEEN_TOKENS, CheckKind.CANCELLED})
@@ -47,7 +73,11 @@ ALERT_ONLY = frozenset({CheckKind.FIRST_TOKEN, CheckKind.BETWEEN_TOKENS, CheckKi
 
 @dataclass(frozen=True, slots=True)
 class CheckRule:
-    """One check. Healthy means: the bad rate is at most `reference + tolerance`."""
+    """One check. Healthy means: the bad rate is at most `reference + tolerance`.
+
+    A paired one has no number for a reference: its bad rate is at most `tolerance` over that of
+    what it is `compared` with, on the same requests.
+    """
 
     kind: CheckKind
     reference: float = 0.0  # the bad rate (for collapse: the commonest label's share) to expect
@@ -64,6 +94,12 @@ class CheckRule:
     scripts: tuple[str, ...] = ()  # as in Unicode names: LATIN, CYRILLIC, CJK
     limit_s: float | None = None
     schema: Mapping[str, Any] | None = field(default=None, hash=False)
+    compared: Reference = Reference.STATED
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it scores pairs of answers, not single ones."""
+        return self.compared is Reference.SHADOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Watch:
             await asyncio.to_thread(self._file.write, self._evidence())
 
     def observe(self, decision: Decision, seen: Seen) -> None:
-        """Note one answer of a route with a guard, or a score of one. Never waits."""
+        """Note one answer of a route with a guard, a score of one, or a pair. Never waits."""
         if decision.reason not in LIVE:
             return  # of a fallback it would say nothing about the route's target
         try:

@@ -38,5 +38,8 @@ class Watched:
 def version_key(decision: Decision) -> str:
     """Names a version of a route: what answers, and how it is watched."""
     route = decision.route
-    stated = repr((decision.workflow, decision.target, route.guard, route.response_schema))
+    # What it is compared with is part of it, and nothing else of its shadow.
+    paired = route.guard is not None and any(check.is_paired for check in route.guard.checks)
+    beside = route.shadow.target if paired and route.shadow is not None else None
+    stated = repr((decision.workflow, decision.target, route.guard, route.response_schema, beside))
     return hashlib.sha256(stated.encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -12,29 +11,22 @@ from jsonschema.validators import validator_for
 
 from gateway.guard.panel import bound_of
 from gateway.guard.sequential import MOST_BOUND
-from gateway.guard.values import CheckKind, CheckRule, GuardRule, OnTrip
+from gateway.guard.values import OF_TEXT, CheckKind, CheckRule, GuardRule, OnTrip, Reference
+from gateway.routesfile.fields import FieldReader, Nodes
 from gateway.routesfile.guard_keys import GUARD, keys_of
 from gateway.routesfile.json_values import is_json_mapping
-from gateway.routesfile.keys import Key
 
-Nodes = dict[str, tuple[yaml.Node, yaml.Node]]
-Mapping_ = Callable[[yaml.MappingNode, str, tuple[str, ...] | None], Nodes]
 _MOST_LABELS = 200
 
 
 class GuardReader:
-    """Reads one guard with the file's parser: `mapping` gives keys and nodes, `value` a node's
-    value, `fault` notes a problem."""
+    """Reads one guard with the file's parser."""
 
-    def __init__(
-        self,
-        mapping: Mapping_,
-        value: Callable[[yaml.Node], Any],
-        fault: Callable[[yaml.Node, str, str], None],
-    ) -> None:
-        self._mapping = mapping
-        self._value = value
-        self._fault = fault
+    def __init__(self, reader: FieldReader) -> None:
+        self._fields = reader.fields
+        self._mapping = reader.mapping
+        self._value = reader.value
+        self._fault = reader.fault
 
     def read(self, node: yaml.Node, path: str) -> GuardRule | None:
         """The guard, or None where it has faults (all are noted)."""
@@ -57,18 +49,9 @@ class GuardReader:
         rule = GuardRule(
             tuple(checks), values.get("alpha", 0.01), OnTrip(values.get("on_trip", "disable"))
         )
-        testing = sum(check.weight for check in checks if check.window is None)
-        for check in checks:
-            if check.window is None and _is_hopeless(check, rule.alpha * check.weight / testing):
-                self._fault(
-                    _mapping_node(stated[1] if stated else node),
-                    f"{path}.checks.{check.kind}",
-                    f"reference and tolerance (with what {check.reference_items} items leave "
-                    f"open) come to {MOST_BOUND} or more; nothing could ever trip it"
-                    if check.reference_items
-                    else f"reference and tolerance come to {MOST_BOUND} or more; nothing could "
-                    "ever trip it",
-                )
+        for check, message in hopeless(rule):
+            at = _mapping_node(stated[1] if stated else node)
+            self._fault(at, f"{path}.checks.{check.kind}", message)
         return rule
 
     def _check(
@@ -105,33 +88,13 @@ class GuardReader:
             return None
         if any(k.required and k.name not in values for k in keys):
             return None
+        if isinstance(values.get("reference"), str):
+            values["compared"] = Reference(values.pop("reference"))
+            if (message := _uncomparable(kind, values)) is not None:
+                self._fault(fields["reference"][1], f"{path}.reference", message)
+                return None
         action = values.pop("on_trip", None)
         return CheckRule(kind, on_trip=None if action is None else OnTrip(action), **values)
-
-    def _fields(
-        self, node: yaml.Node, path: str, keys: Sequence[Key]
-    ) -> tuple[Nodes, dict[str, Any]]:
-        """Nodes and values of a mapping; values of a wrong kind or size are noted and left out."""
-        if not isinstance(node, yaml.MappingNode):
-            self._fault(node, path, "must be a mapping")
-            return {}, {}
-        fields = self._mapping(node, path, tuple(key.name for key in keys))
-        values: dict[str, Any] = {}
-        for key in keys:
-            at = f"{path}.{key.name}"
-            if key.name not in fields:
-                if key.required:
-                    self._fault(node, at, f"is missing: {key.meaning}")
-                continue
-            value_node = fields[key.name][1]
-            value = self._value(value_node)
-            if not isinstance(value, key.kinds) or isinstance(value, bool):
-                self._fault(value_node, at, f"must be a {key.kind}")
-            elif not key.allows(value):
-                self._fault(value_node, at, f"is {value}; it must be {key.limits}")
-            else:
-                values[key.name] = value
-        return fields, values
 
     def _on_trip(self, fields: Nodes, values: dict[str, Any], path: str) -> None:
         known = [action.value for action in OnTrip]
@@ -150,8 +113,36 @@ class GuardReader:
         return tuple(values)
 
 
-def _is_hopeless(check: CheckRule, alpha: float) -> bool:
-    return bound_of(check, alpha)[0] >= MOST_BOUND
+def _uncomparable(kind: CheckKind, values: dict[str, Any]) -> str | None:
+    """Why a check cannot have the reference that it names."""
+    compared: Reference = values["compared"]
+    if kind not in OF_TEXT:
+        return f"is {compared}; {kind} is no property of an answer: state the reference as a number"
+    if "reference_items" in values:
+        return f"is {compared}, which has its own number of items; leave out reference_items"
+    if "window" in values:
+        return f"is {compared}; a plain rule (window, threshold) has no reference"
+    return None
+
+
+def hopeless(rule: GuardRule) -> list[tuple[CheckRule, str]]:
+    """The checks that nothing could ever trip, with the reason. Of references that are not known
+    yet nothing is said."""
+    testing = [check for check in rule.checks if check.window is None]
+    weight = sum(check.weight for check in testing)
+    found = []
+    for check in testing:
+        if check.compared is Reference.REPORT and check.reference_items is None:
+            continue
+        if bound_of(check, rule.alpha * check.weight / weight)[0] >= MOST_BOUND:
+            items = check.reference_items
+            with_items = f" (with what {items} items leave open)" if items else ""
+            message = (
+                f"reference and tolerance{with_items} come to {MOST_BOUND} or more; nothing could "
+                "ever trip it"
+            )
+            found.append((check, message))
+    return found
 
 
 def _mapping_node(node: yaml.Node) -> yaml.MappingNode:

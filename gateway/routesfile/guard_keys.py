@@ -25,10 +25,13 @@ COMMON = (
     Key(
         "reference",
         (int, float),
-        "the bad rate to expect, for collapse the commonest label's share",
+        "the bad rate to expect, for collapse the commonest label's share. report: what the check "
+        "says of the adapter's answers in its own eval, with their number as reference_items. "
+        "shadow: what the route's shadow does on the same requests",
         default="0",
         minimum=0,
         maximum=1,
+        words=("report", "shadow"),
     ),
     Key(
         "reference_items",

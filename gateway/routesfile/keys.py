@@ -21,10 +21,16 @@ class Key:
     required: bool = False
     minimum: float | None = None  # inclusive
     maximum: float | None = None
+    words: tuple[str, ...] = ()  # that it may be instead of a value of its kind
 
     @property
     def kind(self) -> str:
         """How messages and the reference call its values."""
+        return " or ".join((self.plain_kind, *self.words))
+
+    @property
+    def plain_kind(self) -> str:
+        """The same, words aside."""
         return "number" if float in self.kinds else _KIND_NAMES[self.kinds[0]]
 
     @property
@@ -36,8 +42,16 @@ class Key:
             return f"{self.minimum} or more"
         return f"from {self.minimum} to {self.maximum}"
 
+    def is_kind_of(self, value: Any) -> bool:
+        """Whether `value` is of the right kind; `true` is no number."""
+        if isinstance(value, str) and value in self.words:
+            return True
+        return isinstance(value, self.kinds) and isinstance(value, bool) == (bool in self.kinds)
+
     def allows(self, value: Any) -> bool:
         """Whether `value`, which is of the right kind, is within the limits."""
+        if isinstance(value, str):
+            return True
         return (self.minimum is None or value >= self.minimum) and (
             self.maximum is None or value <= self.maximum
         )
@@ -48,6 +62,7 @@ _KIND_NAMES: Mapping[type, str] = {
     int: "whole number",
     dict: "mapping",
     list: "list",
+    bool: "truth value",
 }
 
 TOP = (
@@ -96,6 +111,12 @@ ENTRY = (
         "a JSON schema that answers are held to, the fallback's too; a client's own "
         "response_format goes before it",
         default="none: any text",
+    ),
+    Key(
+        "shadow",
+        (dict,),
+        "what a share of the requests is asked a second time, to compare the answers",
+        default="no shadow",
     ),
     Key("guard", (dict,), "what is watched, and what is done at a regression", default="no watch"),
 )

@@ -12,9 +12,11 @@ import yaml
 
 from gateway.errors import BadInput, Problem, TableRejected
 from gateway.guard.values import GuardRule
+from gateway.routesfile.fields import FieldReader
 from gateway.routesfile.guard import GuardReader
 from gateway.routesfile.json_values import is_json_mapping
 from gateway.routesfile.keys import BY_NAME, TOP, VERSION
+from gateway.routesfile.shadow import ShadowEntry, read_shadow
 from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
 
 _NAME = re.compile(NAME_PATTERN)
@@ -43,6 +45,7 @@ class Entry:
     temperature: float | None
     response_schema: Mapping[str, Any] | None
     guard: GuardRule | None
+    shadow: ShadowEntry | None
     places: Mapping[str, Place] = field(compare=False)
 
 
@@ -158,7 +161,7 @@ class _Parser:
                     "must be a JSON schema: a mapping of text to JSON values (quote dates)",
                 )
                 continue
-            if not isinstance(value, form.kinds) or isinstance(value, bool):
+            if not form.is_kind_of(value):
                 self._fault(value_node, f"{path}.{field_name}", f"must be a {form.kind}")
             else:
                 values[field_name] = value
@@ -186,10 +189,13 @@ class _Parser:
                 f"{path}.default_max_tokens",
                 f"is {default}, over this workflow's max_tokens of {limit}",
             )
+        reader = FieldReader(self._mapping, self._value, self._fault)
         guard: GuardRule | None = None
         if "guard" in values:
-            reader = GuardReader(self._mapping, self._value, self._fault)
-            guard = reader.read(fields["guard"][1], f"{path}.guard")
+            guard = GuardReader(reader).read(fields["guard"][1], f"{path}.guard")
+        shadow: ShadowEntry | None = None
+        if "shadow" in values:
+            shadow = read_shadow(reader, fields["shadow"][1], f"{path}.shadow")
         if len(self._problems) > before:
             return None
         return Entry(
@@ -202,6 +208,7 @@ class _Parser:
             temperature=values.get("temperature"),
             response_schema=values.get("response_schema"),
             guard=guard,
+            shadow=shadow,
             places={
                 field_name: Place(n.start_mark.line - key.start_mark.line, n.start_mark.column + 1)
                 for field_name, n in [("", key), *((k, n) for k, (_, n) in fields.items())]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from gateway.engine.base import Engine
 from gateway.errors import BadInput, GatewayError, Problem, TableRejected
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.parse import Entry, RoutesFile
-from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Target
+from gateway.routesfile.references import ReportSource, guard_of
+from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Shadow, Target
 
 
-class AdapterSource(Protocol):
+class AdapterSource(ReportSource, Protocol):
     """What is asked of the registry."""
 
     def find(self, ref: AdapterRef) -> AdapterArtifact | None: ...
@@ -43,10 +45,10 @@ def validate(
     problems: list[Problem] = []
     routes: list[Route] = []
     before, live = known or {}, in_force or {}
-    found: dict[AdapterRef, Target | str] = {}  # each adapter is looked up once
+    found: dict[tuple[AdapterRef, bool], Target | str] = {}  # each adapter is looked up once
 
     def fault(entry: Entry, field: str, message: str) -> None:
-        place = file.place(entry, field)
+        place = file.place(entry, field.split(".", 1)[0])
         problems.append(
             Problem(
                 message,
@@ -57,11 +59,15 @@ def validate(
             )
         )
 
-    def target(entry: Entry, field: str, ref: AdapterRef | None) -> Target:
+    def target(
+        entry: Entry, field: str, ref: AdapterRef | None, *, approved: bool = True
+    ) -> Target:
         if ref is None:
             return BASE_TARGET
-        if (result := found.get(ref)) is None:
-            result = found[ref] = _resolve(ref, registry, state_of, engine, (kept or {}).get(ref))
+        if (result := found.get((ref, approved))) is None:
+            result = found[ref, approved] = _resolve(
+                ref, registry, state_of, engine, (kept or {}).get(ref), approved=approved
+            )
         if isinstance(result, Target):
             return result
         fault(entry, field, result)
@@ -76,7 +82,19 @@ def validate(
                 fault(entry, "response_schema", error.message)
         to = target(entry, "target", entry.target)
         fallback = target(entry, "fallback", entry.fallback)
-        if was is not entry or route is None or (route.target, route.fallback) != (to, fallback):
+        shadow: Shadow | None = None
+        if (stated := entry.shadow) is not None:
+            beside = target(entry, "shadow.target", stated.target, approved=False)
+            shadow = Shadow(beside, stated.share, stated.store_text, stated.store_bytes)
+            if stated.target == entry.target:
+                fault(entry, "shadow.target", "is the workflow's own target; name another")
+        named = (to, fallback, shadow)
+        if (
+            was is not entry
+            or route is None
+            or (route.target, route.fallback, route.shadow) != named
+        ):
+            note = partial(fault, entry)
             route = Route(
                 workflow=entry.workflow,
                 target=to,
@@ -86,7 +104,8 @@ def validate(
                 default_max_tokens=entry.default_max_tokens,
                 temperature=entry.temperature,
                 response_schema=entry.response_schema,
-                guard=entry.guard,
+                guard=guard_of(entry, to, registry, live.get(entry.workflow), note),
+                shadow=shadow,
             )
         stands = live.get(entry.workflow)
         routes.append(stands if stands is not None and stands.same(route) else route)
@@ -101,8 +120,10 @@ def _resolve(
     state_of: StateOf,
     engine: Engine | None,
     before: Target | None,
+    *,
+    approved: bool,
 ) -> Target | str:
-    """What a route to `ref` goes to, or why none may."""
+    """What a route to `ref` goes to, or why none may. Not `approved`: a candidate will do."""
     try:
         artifact = registry.find(ref)
         if artifact is None and before is not None:
@@ -113,7 +134,9 @@ def _resolve(
             hint = f"did you mean {near[0]}?" if near else "see `gateway adapters list`"
             return f"adapter {ref} is not in the registry; {hint}"
         state = state_of(artifact)
-        if state is not AdapterState.APPROVED:
+        if state is AdapterState.REVOKED and not approved:
+            return f"adapter {ref} is revoked; name another, or take the shadow out"
+        if state is not AdapterState.APPROVED and approved:
             return (
                 f"adapter {ref} is {state}, not approved; "
                 f"run `gateway adapters approve {ref}` once its evals hold"

@@ -73,6 +73,19 @@ BASE_TARGET = Target()
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """What a share of a workflow's requests is asked a second time, only to compare the answers.
+
+    It may be an adapter that is not approved: no client sees what it says.
+    """
+
+    target: Target
+    share: float  # in percent, of the requests that the route's target answered
+    store_text: bool = False
+    store_bytes: int = 0  # with store_text: the most that is kept
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One workflow's entry as its file states it. Digests are resolved when it is accepted."""
 
@@ -85,6 +98,7 @@ class Route:
     temperature: float | None = None  # default where the client names none
     response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     guard: GuardRule | None = None  # what is watched; nothing here looks into it
+    shadow: Shadow | None = None  # likewise
 
     def same(self, other: Route) -> bool:
         """Whether nothing differs, the order of a schema's keys included: it has a meaning, and

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.api.admin import create_admin_app
 from gateway.api.callers import LiveKeys
+from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -23,7 +24,8 @@ def description() -> Description:
             made.registry,
             made.engine,
             LiveKeys(made.plane),
-            Watch(made.plane, Path(), Metrics()),
+            watch := Watch(made.plane, Path(), metrics := Metrics()),
+            Shadows(made.plane, made.engine, watch, metrics, Path()),
             body=Settings().body,
         )
         return app.openapi()

@@ -9,6 +9,7 @@ from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
 from gateway.guard.feedback import RecentAnswers
+from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -26,8 +27,9 @@ def description() -> Description:
             made.engine,
             metrics := Metrics(),
             InFlight(),
-            Watch(made.plane, Path(), metrics),
+            watch := Watch(made.plane, Path(), metrics),
             RecentAnswers(0, 0.0),
+            Shadows(made.plane, made.engine, watch, metrics, Path()),
         )
         app = create_inference_app(services, LiveKeys(made.plane), body=Settings().body)
         return app.openapi()

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.guard.values import CheckKind, OnTrip
 from gateway.routesfile.guard_keys import COMMON, GUARD, MEANINGS, OWN, keys_of
 from gateway.routesfile.keys import ENTRY, TOP, VERSION, Key
+from gateway.routesfile.shadow import SHADOW
 from gateway.routing.table import BASE, NAME_PATTERN, VERSION_PATTERN
 from scripts.docs.markdown import code, sentence, table
 
@@ -20,6 +21,7 @@ _TYPES = {
     "number": "number",
     "mapping": "object",
     "list": "array",
+    "truth value": "boolean",
 }
 
 
@@ -41,6 +43,7 @@ def schema_json() -> str:
         "additionalProperties": False,
     }
     entry["properties"]["guard"] |= guard
+    entry["properties"]["shadow"] |= _object(SHADOW)
     top = {key.name: _property(key) for key in TOP}
     top["version"] = {"const": VERSION, "description": top["version"]["description"]}
     top["workflows"] |= {
@@ -80,6 +83,10 @@ def page() -> str:
             "characters, and begin and end with a letter or digit.\n",
             "## A workflow\n",
             _keys(ENTRY),
+            "## A shadow\n",
+            "What `shadow` holds. What is compared and what it costs is in\n"
+            "[guard.md](../guard.md#shadows).\n",
+            _keys(SHADOW),
             "## A guard\n",
             "What `guard` holds. How it decides, how to set it and what to do at a trip is in\n"
             "[guard.md](../guard.md).\n",
@@ -129,7 +136,7 @@ def _needs_a_key(kind: CheckKind) -> bool:
 
 
 def _property(key: Key) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": _TYPES[key.kind], "description": sentence(key.meaning)}
+    found: dict[str, Any] = {"type": _TYPES[key.plain_kind], "description": sentence(key.meaning)}
     if key.minimum is not None:
         found["minimum"] = key.minimum
     if key.maximum is not None:
@@ -140,4 +147,9 @@ def _property(key: Key) -> dict[str, Any]:
         found["enum"] = [action.value for action in OnTrip]
     if key.name in ("target", "fallback"):
         found["pattern"] = _TARGET
+    if key.name == "share":
+        found["pattern"] = r"^\s*[0-9]{1,3}(\.[0-9]{1,4})?\s*%\s*$"
+    if key.words:
+        description = found.pop("description")
+        found = {"description": description, "anyOf": [found, {"enum": list(key.words)}]}
     return found

@@ -9,12 +9,16 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.model.source import ModelFiles
+from gateway.registry.report import eval_answers
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterState, GateVerdict
 from tests.trainer.test_pipeline import whole_recipe
 from tests.trainer.worked import tiny_files
+from trainer.choice import read_choice
 from trainer.cli import app
 from trainer.errors import TrainerError
+from trainer.evals.results import read_evaluation
+from trainer.evals.values import Split
 from trainer.folder import RunFolder
 from trainer.pipeline import Run
 from trainer.recipe_file import read_recipe
@@ -47,6 +51,21 @@ def test_a_run_becomes_the_next_version_with_its_verdict_and_digests(
     assert set(manifest.provenance.suites) == {"colours", "chatter"}
     assert len(manifest.provenance.data) == 3
     assert registry.report(artifact.ref) is not None
+
+
+def test_its_report_holds_what_it_answered_in_the_target_eval(
+    run: tuple[RunFolder, ModelFiles], tmp_path: Path
+) -> None:
+    folder, model = run
+    registry = Registry(tmp_path)
+    report = registry.report(register(folder, registry, model).ref)
+    chosen = read_choice(folder.choice).chosen
+    judged = read_evaluation(folder.evaluation(Split.GATE, chosen)).suite("colours")
+    assert report is not None
+    assert list(report["answers"]) == ["colours"]
+    answers = eval_answers(report)
+    assert [answer.text for answer in answers] == [item.answer for item in judged.items]
+    assert {answer.finish for answer in answers} <= {"stop", "length"}
 
 
 def test_registering_again_answers_what_is_there(
