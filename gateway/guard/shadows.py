@@ -139,6 +139,8 @@ class Shadows:
         if live.route.shadow != shadow:
             return Outcome.STALE
         left_s = self._patience_s - (time.monotonic() - replay.at)
+        if left_s <= 0:
+            return Outcome.LATE
         try:
             async with asyncio.timeout(left_s):
                 pair, likelihoods = await self._pair(replay, shadow)
