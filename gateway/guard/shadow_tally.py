@@ -111,7 +111,7 @@ class Tally:
 def tally_of(decision: Decision) -> Tally:
     """An empty tally for the version of the route that `decision` is of."""
     route = decision.route
-    detectors = {
+    detectors: dict[CheckKind, Detector] = {
         check.kind: detector(check, route.response_schema)
         for check in _checks(route)
         if check.kind in OF_TEXT and check.kind is not CheckKind.COLLAPSE

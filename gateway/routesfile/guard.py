@@ -49,9 +49,9 @@ class GuardReader:
         rule = GuardRule(
             tuple(checks), values.get("alpha", 0.01), OnTrip(values.get("on_trip", "disable"))
         )
-        for check, message in hopeless(rule):
-            at = _mapping_node(stated[1] if stated else node)
-            self._fault(at, f"{path}.checks.{check.kind}", message)
+        for check, why in hopeless(rule):
+            place = _mapping_node(stated[1] if stated else node)
+            self._fault(place, f"{path}.checks.{check.kind}", why)
         return rule
 
     def _check(
@@ -90,8 +90,8 @@ class GuardReader:
             return None
         if isinstance(values.get("reference"), str):
             values["compared"] = Reference(values.pop("reference"))
-            if (message := _uncomparable(kind, values)) is not None:
-                self._fault(fields["reference"][1], f"{path}.reference", message)
+            if (why := _uncomparable(kind, values)) is not None:
+                self._fault(fields["reference"][1], f"{path}.reference", why)
                 return None
         action = values.pop("on_trip", None)
         return CheckRule(kind, on_trip=None if action is None else OnTrip(action), **values)

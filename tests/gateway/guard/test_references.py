@@ -14,7 +14,7 @@ ANSWERS[0] = Answered("net", "ok", "length")
 LABELS = ("net", "web")
 
 
-def of(check: CheckRule) -> tuple[float, int | None]:
+def of(check: CheckRule) -> tuple[object, int | None]:
     rule, missing = resolved(GuardRule((check,)), None, ANSWERS)
     assert not missing
     return rule.checks[0].reference, rule.checks[0].reference_items
