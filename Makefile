@@ -1,4 +1,4 @@
-.PHONY: help setup run stack test lint bench-engine bench-control forgetting format docs data clean
+.PHONY: help setup run stack test lint bench-engine bench-control bench-guard forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -23,6 +23,9 @@ lint: setup  ## lint, formatting and static types
 
 bench-control: setup  ## a disable across four replicas on a Redis, and a table of 10,000 workflows
 	.venv/bin/python -m benchmarks.control
+
+bench-guard: setup  ## the guard: false trips, answers until a trip, damaged adapters (about 25 minutes)
+	.venv/bin/python -m benchmarks.guard
 
 format: setup  ## format the code
 	.venv/bin/ruff format .

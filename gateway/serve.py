@@ -23,6 +23,7 @@ from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.log.location import RedisLocation
 from gateway.log.opening import open_log
+from gateway.log.redis_evidence import RedisEvidence
 from gateway.log.redis_register import RedisRegister
 from gateway.metrics import Metrics
 from gateway.model.source import resolve_model
@@ -87,6 +88,9 @@ class Gateway:
             settings.guard_folder,
             metrics,
             trips_per_hour=settings.guard_trips_per_hour,
+            pool=(
+                RedisEvidence(settings.state) if isinstance(settings.state, RedisLocation) else None
+            ),
         )
         await watch.start()
         self.shadows = shadows = Shadows(

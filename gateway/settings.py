@@ -106,7 +106,7 @@ class Settings(BaseModel):
         default=3,
         ge=0,
         description="how often guards may act in an hour, over all gateways that share the log; "
-        "past it they alert only",
+        "past it their trips are held",
     )
     feedback_requests: int = Field(
         default=50_000,

@@ -63,18 +63,23 @@ class ShownSignal(Shown):
 
 
 class ShownGuard(Shown):
-    """One route's guard. Counts are of the route's version in force, and of this gateway alone."""
+    """One route's guard. Counts are of the route's version in force."""
 
     workflow: str
     target: str
     alpha: float
     on_trip: OnTrip
-    signals: list[ShownSignal]
+    signals: list[ShownSignal] = Field(description="of this gateway's own answers")
+    pooled: list[ShownSignal] = Field(
+        description="of the answers of all gateways that share the log, as last heard; empty where "
+        "the log is in a folder"
+    )
     trips: list[Trip]
 
     @classmethod
     def of(cls, watched: Watched) -> ShownGuard:
         rule = watched.panel.rule
+        pooled = () if watched.share is None else watched.share.evidence
         return cls(
             workflow=watched.decision.workflow,
             target=str(watched.decision.target),
@@ -83,6 +88,9 @@ class ShownGuard(Shown):
             signals=[
                 ShownSignal.of(evidence, rule.action(evidence.signal.check))
                 for evidence in watched.panel.evidence()
+            ],
+            pooled=[
+                ShownSignal.of(evidence, rule.action(evidence.signal.check)) for evidence in pooled
             ],
             trips=watched.trips,
         )
@@ -95,7 +103,10 @@ class Guards(Shown):
     unseen: list[str] = Field(description="routes with a guard that has seen nothing yet")
     shadows: list[ShownShadow] = Field(description="routes with a shadow that was asked already")
     acts_in_last_hour: int
-    trips_per_hour: int = Field(description="past so many the guards alert only")
+    trips_per_hour: int = Field(description="past so many the guards hold their trips")
+    pool_error: str | None = Field(
+        description="why evidence is not pooled with the other gateways' now, if it is not"
+    )
 
 
 def _interval(evidence: Evidence) -> tuple[float, float]:
@@ -117,6 +128,7 @@ def guard_routes(watch: Watch, shadows: Shadows) -> APIRouter:
             shadows=[ShownShadow.of(tally) for tally in shadows.tallies],
             acts_in_last_hour=watch.acting.recent,
             trips_per_hour=watch.acting.trips_per_hour,
+            pool_error=None if watch.pooling is None else watch.pooling.error,
         )
 
     return router

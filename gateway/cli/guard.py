@@ -26,8 +26,9 @@ def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
         return
     table = Table("workflow", "target", "answers", "nearest to a trip", "on the way", "trips")
     for guard in data["guards"]:
-        nearest = max(guard["signals"], key=lambda signal: float(signal["progress"]))
-        seen = max(signal["seen"] for signal in guard["signals"])
+        signals = [*guard["signals"], *guard["pooled"]]
+        nearest = max(signals, key=lambda signal: float(signal["progress"]))
+        seen = max(signal["seen"] for signal in signals)
         table.add_row(
             guard["workflow"],
             guard["target"],
@@ -42,7 +43,9 @@ def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
     for name in data["unseen"]:
         print(f"{name}: has a guard that has seen no answer yet")
     print(f"guards acted {data['acts_in_last_hour']} times in the last hour", end="")
-    print(f"; at {data['trips_per_hour']} they alert only")
+    print(f"; at {data['trips_per_hour']} they hold their trips")
+    if data["pool_error"]:
+        print(f"each gateway decides alone now: {data['pool_error']}")
 
 
 @app.command()
@@ -74,7 +77,7 @@ def explain(
     print(f"{workflow} on {found['target']}, alpha {found['alpha']:g}")
     for trip in found["trips"]:
         print(f"  {local_time(trip['at'])}  {trip['action']}: {trip['why']}")
-    for signal in found["signals"]:
+    for signal in [*found["pooled"], *found["signals"]]:
         low, high = signal["interval"]
         mark = "TRIPPED " if signal["tripped"] else ""
         print(f"  {mark}{signal['line_of_text']}")

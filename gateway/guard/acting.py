@@ -72,11 +72,14 @@ class Acting:
         action = watched.panel.rule.action(evidence.signal.check)
         if decision.target == decision.route.fallback:
             action = OnTrip.ALERT  # there is nothing else to send it to
+        name = evidence.signal.name
         if action is OnTrip.ALERT:
-            self._tell(watched, evidence, OnTrip.ALERT)
+            if not watched.has_told(name, OnTrip.ALERT):  # its own evidence, or all gateways'
+                self._tell(watched, evidence, OnTrip.ALERT)
         elif self.recent >= self.trips_per_hour:
-            self._held[decision.workflow, evidence.signal.name] = watched
-            self._tell(watched, evidence, HELD)
+            self._held[decision.workflow, name] = watched
+            if not watched.has_told(name, HELD):
+                self._tell(watched, evidence, HELD)
         else:
             await self._act(watched, evidence)
 
@@ -92,8 +95,8 @@ class Acting:
             if not self._in_force(watched):
                 self.drop(workflow)  # somebody else acted, or it is another version
                 continue
-            for evidence in _of(name, watched.panel.evidence()):
-                if evidence.enough:
+            for evidence in _of(name, watched.evidence()):
+                if evidence.enough and (workflow, name) in self._held:
                     await self._act(watched, evidence)
 
     def _in_force(self, watched: Watched) -> bool:

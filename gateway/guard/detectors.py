@@ -6,17 +6,19 @@ Pure and without state: built once for a route, called off the request path.
 from __future__ import annotations
 
 import json
-import re
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 
 from gateway.guard import text as looks
+from gateway.guard.patterns import LIMIT_S, bounded_validator, compiled, matches_whole
 from gateway.guard.values import CheckKind, CheckRule
+
+log = logging.getLogger("gateway.guard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,14 @@ def detector(check: CheckRule, schema: Mapping[str, Any] | None) -> Detector:
     match check.kind:
         case CheckKind.SCHEMA:
             stated = check.schema if check.schema is not None else schema
-            valid = None if stated is None else validator_for(stated)(stated)
-            return _on_text(lambda text: _invalid(text, valid))
+            valid = None if stated is None else bounded_validator(stated)
+            return _on_text(_in_time(check, lambda text: _invalid(text, valid)))
         case CheckKind.LABELS:
             labels = frozenset(check.labels)
             return _on_text(lambda text: text.strip() not in labels)
         case CheckKind.REGEX:
-            pattern = re.compile(check.pattern, re.DOTALL)
-            return _on_text(lambda text: pattern.fullmatch(text.strip()) is None)
+            pattern = compiled(check.pattern)
+            return _on_text(_in_time(check, lambda text: not matches_whole(pattern, text.strip())))
         case CheckKind.LENGTH:
             return _on_text(lambda text: _length(text, check.min_chars, check.max_chars))
         case CheckKind.EMPTY:
@@ -105,9 +107,33 @@ def label_detector(label: str, labels: tuple[str, ...]) -> Detector:
     return score
 
 
-def _on_text(score: Callable[[str], float]) -> Detector:
+def _on_text(score: Callable[[str], float | None]) -> Detector:
     """Whole answers alone say what a model writes."""
-    return lambda seen: float(score(seen.text)) if seen.outcome == "ok" else None
+
+    def scored(seen: Answered) -> float | None:
+        found = score(seen.text) if seen.outcome == "ok" else None
+        return None if found is None else float(found)
+
+    return scored
+
+
+def _in_time(check: CheckRule, score: Callable[[str], float]) -> Callable[[str], float | None]:
+    """None where a pattern takes too long: what cannot be decided is neither good nor bad."""
+
+    def scored(text: str) -> float | None:
+        try:
+            return score(text)
+        except TimeoutError:
+            log.warning(
+                "a pattern of the check %s took over %g s on an answer of %d characters, which it "
+                "does not count; write it without nested repeats",
+                check.kind,
+                LIMIT_S,
+                len(text),
+            )
+            return None
+
+    return scored
 
 
 def _invalid(text: str, valid: Validator | None) -> bool:

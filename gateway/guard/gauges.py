@@ -38,7 +38,7 @@ def count(metrics: Metrics, watched: Watched, scores: list[float | None]) -> Non
 def show(metrics: Metrics, watched: Watched) -> None:
     """Set the gauges of one route: of several signals of a check, the farthest."""
     farthest: dict[CheckKind, float] = {}
-    for evidence in watched.panel.evidence():
+    for evidence in watched.evidence():
         kind = evidence.signal.check.kind
         farthest[kind] = max(farthest.get(kind, 0.0), evidence.progress)
     for kind, progress in farthest.items():

@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.guard import sequential as seq
 from gateway.guard.bounds import upper_bound
 from gateway.guard.detectors import Detector, Pair, Scored, Seen, detector, label_detector
 from gateway.guard.values import CheckKind, CheckRule, GuardRule
 from gateway.guard.windows import Window, WindowRule
+
+_MOST_GROWTH = 230.0  # in the logarithm; wealth given away keeps the promise, see `seq.advance`
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Evidence:
     e_value: float
     tripped: bool
     window: float | None = None
+    pooled: bool = False  # of all gateways that share the log
 
     @property
     def line(self) -> float:
@@ -86,26 +90,31 @@ class Evidence:
                 f"{self.signal.name}: {self.window or 0:.1%} of the last {check.window} answers "
                 f"are bad, over the rule's {check.threshold or 0:.1%}"
             )
+        where = " of all gateways" if self.pooled else ""
         if check.is_paired:
             return (
-                f"{self.signal.name}: on {self.seen} requests that both answered, the rate of bad "
-                f"answers is {self.rate:+.1%} against the {check.compared}'s, allowed are "
+                f"{self.signal.name}: on {self.seen} requests{where} that both answered, the rate "
+                f"of bad answers is {self.rate:+.1%} against the {check.compared}'s, allowed are "
                 f"{self.allowed:+.1%}; evidence {self.e_value:.3g}, enough is {self.line:.3g}"
             )
         return (
-            f"{self.signal.name}: {self.bad:g} of {self.seen} answers are bad ({self.rate:.1%}), "
-            f"allowed are {self.signal.bound:.1%}; evidence {self.e_value:.3g}, "
+            f"{self.signal.name}: {self.bad:g} of {self.seen} answers{where} are bad "
+            f"({self.rate:.1%}), allowed are {self.signal.bound:.1%}; evidence {self.e_value:.3g}, "
             f"enough is {self.line:.3g}"
         )
 
 
-def signals(rule: GuardRule, schema: Mapping[str, Any] | None) -> tuple[Signal, ...]:
-    """The signals of a guard, with their bounds and parts of alpha."""
+def signals(
+    rule: GuardRule, schema: Mapping[str, Any] | None, part_of_alpha: float = 1.0
+) -> tuple[Signal, ...]:
+    """The signals of a guard, with their bounds and parts of alpha. `part_of_alpha` is for tests
+    that share alpha with others; the bounds are the same for any."""
     testing = sum(check.weight for check in rule.checks if check.window is None)
     found: list[Signal] = []
     for check in rule.checks:
         part = rule.alpha * check.weight / testing if testing else rule.alpha
         bound, part = bound_of(check, part)
+        part *= part_of_alpha
         if check.kind is CheckKind.COLLAPSE:
             # Each label's share against one bound: healthy is that none is over it. Where the
             # labels' distribution is within `tolerance` of its reference in total variation, no
@@ -137,16 +146,36 @@ def bound_of(check: CheckRule, alpha: float) -> tuple[float, float]:
     return min(max(reference + check.tolerance, seq.LEAST_BOUND), seq.MOST_BOUND), alpha
 
 
-class Panel:
-    """The evidence of one version of a route."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """What many answers add to a panel: for each signal how many scores, their sum, and the
+    logarithm of what they multiply the wealth of each stake by."""
 
-    def __init__(self, rule: GuardRule, schema: Mapping[str, Any] | None) -> None:
+    seen: seq.Floats  # [signals]
+    bad: seq.Floats  # [signals]
+    log_growth: seq.Floats  # [signals, stakes]
+
+
+class Panel:
+    """The evidence of one version of a route; `part` is its part of the guard's alpha."""
+
+    def __init__(
+        self,
+        rule: GuardRule,
+        schema: Mapping[str, Any] | None,
+        *,
+        part: float = 1.0,
+        pooled: bool = False,
+    ) -> None:
         self.rule = rule
-        self.signals = signals(rule, schema)
+        self.signals = signals(rule, schema, part)
+        self._pooled = pooled
         self._bound = np.array([signal.bound for signal in self.signals])
         self._line = np.array([1 / signal.alpha for signal in self.signals])
         self._stake = seq.stakes(self._bound)  # [signals, stakes]
-        self._tests = np.array([signal.check.window is None for signal in self.signals])
+        self._tests: npt.NDArray[np.bool_] = np.array(
+            [signal.check.window is None for signal in self.signals]
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -170,16 +199,36 @@ class Panel:
 
     def take(self, scores: Sequence[float | None]) -> list[Evidence]:
         """Count one answer's scores; the signals that trip by it, each only once."""
-        counted = np.array([score is not None for score in scores], dtype=np.float64)
-        bad = np.array([score or 0.0 for score in scores])
-        grown = np.where(counted[:, None] > 0, seq.growth(self._stake, self._bound, bad), 1.0)
-        self._wealth = seq.advance(self._wealth, self._seen, counted, grown)
+        counted, bad = _counted(scores)
+        self._wealth = seq.advance(self._wealth, self._seen, counted, self.growth(scores))
         self._seen += counted
-        self._bad += bad * counted
-        over = (seq.e_value(self._wealth, self._seen) >= self._line) & self._tests
+        self._bad += bad
+        over = self._over()
         for at, (window, score) in enumerate(zip(self._windows, scores, strict=True)):
             if window is not None and score is not None:
                 over[at] = window.add(score)
+        return self._trip(over)
+
+    def growth(self, scores: Sequence[float | None]) -> seq.Floats:
+        """What one answer's scores multiply the wealth by. Reads nothing that `take` writes.
+        [signals, stakes]"""
+        counted, bad = _counted(scores)
+        return np.where(counted[:, None] > 0, seq.growth(self._stake, self._bound, bad), 1.0)
+
+    def take_many(self, many: Sums) -> list[Evidence]:
+        """Count many answers at once. Plain rules see nothing of them."""
+        grown = np.exp(np.minimum(many.log_growth, _MOST_GROWTH))
+        self._wealth = seq.advance(self._wealth, self._seen, many.seen, grown)
+        self._seen = self._seen + many.seen
+        self._bad = self._bad + many.bad
+        return self._trip(self._over())
+
+    def _over(self) -> npt.NDArray[np.bool_]:
+        over = seq.e_value(self._wealth, self._seen) >= self._line
+        found: npt.NDArray[np.bool_] = over & self._tests
+        return found
+
+    def _trip(self, over: npt.NDArray[np.bool_]) -> list[Evidence]:
         new = [at for at, is_over in enumerate(over) if is_over and not self._tripped[at]]
         for at in new:
             self._tripped[at] = True
@@ -228,12 +277,19 @@ class Panel:
             float(seq.e_value(self._wealth[at], self._seen[at])),
             self._tripped[at],
             None if window is None else window.mean,
+            self._pooled,
         )
 
 
 def _difference(signal: Signal, pair: Pair) -> float | None:
     one, other = signal.detect(pair.answered), signal.detect(pair.compared)
     return None if one is None or other is None else float(seq.difference_score(one, other))
+
+
+def _counted(scores: Sequence[float | None]) -> tuple[seq.Floats, seq.Floats]:
+    """Which scores there are (1 or 0), and their values (0 for none)."""
+    counted = np.array([score is not None for score in scores], dtype=np.float64)
+    return counted, np.array([score or 0.0 for score in scores], dtype=np.float64)
 
 
 def _window(check: CheckRule) -> Window | None:

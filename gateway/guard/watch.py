@@ -21,6 +21,8 @@ from gateway.guard.acting import Acting
 from gateway.guard.detectors import Seen
 from gateway.guard.keeping import EvidenceFile, restore
 from gateway.guard.panel import Panel
+from gateway.guard.pool import ALONE
+from gateway.guard.pooling import POST_S, EvidenceStore, Pooling
 from gateway.guard.watched import LIVE, Watched, version_key
 from gateway.metrics import Metrics
 from gateway.routing.events import Event, RouteEnabled, RouteResumed
@@ -44,17 +46,21 @@ class Watch:
         metrics: Metrics,
         *,
         trips_per_hour: int = 3,
+        pool: EvidenceStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`state`: the folder that keeps the evidence. `trips_per_hour`: how often guards may
-        act over all gateways that share the log; past it they alert only."""
+        act over all gateways that share the log; past it they hold their trips. `pool`: where
+        those gateways put their evidence together; None where the log is this one's alone."""
         self._plane = plane
         self._file = EvidenceFile(state)
         self._metrics = metrics
         self.acting = Acting(plane, metrics, trips_per_hour=trips_per_hour, clock=clock)
+        self.pooling = None if pool is None else Pooling(pool)
+        self._since: dict[str, int] = {}  # by workflow, when a person began its evidence anew
         self._queue: asyncio.Queue[tuple[Decision, Seen]] = asyncio.Queue(_QUEUE)
         self._saved: dict[str, Any] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._saved_at = 0.0
         self.watched: dict[str, Watched] = {}
 
@@ -62,16 +68,21 @@ class Watch:
         """Read what was kept, and begin. After the plane's start."""
         self._saved = await asyncio.to_thread(self._file.read)
         for event in reversed(await self._plane.history(limit=1000)):
-            self.acting.note(event)
+            self._note(event)
         self._plane.on_swap(self.on_swap)
-        self._task = asyncio.create_task(self._run(), name="guard")
+        self._tasks.append(asyncio.create_task(self._run(), name="guard"))
+        if self.pooling is not None:
+            self._tasks.append(asyncio.create_task(self._pool(self.pooling), name="guard pool"))
 
     async def close(self) -> None:
         """Stop, and keep the evidence."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
             await asyncio.to_thread(self._file.write, self._evidence())
+        if self.pooling is not None:
+            await self.pooling.exchange(self.watched.values())  # the last second's
 
     def observe(self, decision: Decision, seen: Seen) -> None:
         """Note one answer of a route with a guard, a score of one, or a pair. Never waits."""
@@ -94,7 +105,7 @@ class Watch:
 
     def on_swap(self, old: RoutingTable, new: RoutingTable, event: Event) -> None:
         """Keep up with the table. What a person enabled or resumed begins with new evidence."""
-        self.acting.note(event)
+        self._note(event)
         change = event.change
         if isinstance(change, RouteEnabled | RouteResumed):
             self.watched.pop(change.workflow, None)
@@ -103,6 +114,25 @@ class Watch:
         for workflow in [name for name in self.watched if name not in new.decisions]:
             gauges.forget(self._metrics, self.watched.pop(workflow))
             self.acting.drop(workflow)
+
+    def _note(self, event: Event) -> None:
+        self.acting.note(event)
+        if isinstance(event.change, RouteEnabled | RouteResumed):
+            self._since[event.change.workflow] = event.revision
+
+    async def _pool(self, pooling: Pooling) -> None:
+        while True:
+            await asyncio.sleep(POST_S)
+            try:
+                for watched, evidence in await pooling.exchange(self.watched.values()):
+                    if self._is_current(watched):
+                        await self.acting.tripped(watched, evidence)
+            except Exception:  # evidence waits; the watch goes on
+                log.exception("the guard failed at the pool")
+
+    def _is_current(self, watched: Watched) -> bool:
+        """Not so where a person enabled its route meanwhile, or it left the table."""
+        return self.watched.get(watched.decision.workflow) is watched
 
     async def _run(self) -> None:
         while True:
@@ -126,8 +156,10 @@ class Watch:
                 lambda: [watched.panel.score(seen) for watched, seen in jobs]
             )
             for (watched, _), scored in zip(jobs, scores, strict=True):
-                if self.watched.get(watched.decision.workflow) is not watched:
-                    continue  # meanwhile a person enabled it, or it left the table
+                if not self._is_current(watched):
+                    continue
+                if watched.share is not None:
+                    watched.share.count(scored)
                 gauges.count(self._metrics, watched, scored)
                 for evidence in watched.panel.take(scored):
                     await self.acting.tripped(watched, evidence)
@@ -154,7 +186,10 @@ class Watch:
         if known is None or known.key != key:
             if known is not None:
                 gauges.forget(self._metrics, known)
-            known = Watched(live, Panel(rule, live.route.response_schema), key)
+            schema, pooling = live.route.response_schema, self.pooling
+            known = Watched(live, Panel(rule, schema, part=1.0 if pooling is None else ALONE), key)
+            if pooling is not None:
+                known.share = pooling.share(live, key, self._since.get(decision.workflow, 0))
             kept = self._saved.pop(key, None)
             if kept is not None:
                 restore(known.panel, kept)

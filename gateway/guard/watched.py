@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from gateway.guard.panel import Panel
+from gateway.guard.panel import Evidence, Panel
+from gateway.guard.pool import Share
 from gateway.routing.table import Decision, Reason
 
 # Where the route's own target answers; a fallback's answers say nothing of it.
@@ -32,7 +33,17 @@ class Watched:
     decision: Decision
     panel: Panel
     key: str  # of this version of the route, see `version_key`
+    share: Share | None = None  # in what all replicas know; None: it has the log for itself
     trips: list[Trip] = field(default_factory=list)
+
+    def evidence(self) -> list[Evidence]:
+        """Of this gateway's own answers, then of all gateways' as last heard."""
+        pooled = () if self.share is None else self.share.evidence
+        return [*self.panel.evidence(), *pooled]
+
+    def has_told(self, check: str, action: str) -> bool:
+        """Whether there was such a trip before."""
+        return any((trip.check, trip.action) == (check, action) for trip in self.trips)
 
 
 def version_key(decision: Decision) -> str:

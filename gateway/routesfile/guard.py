@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml
@@ -10,6 +9,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
 
 from gateway.guard.panel import bound_of
+from gateway.guard.patterns import PatternError, compiled
 from gateway.guard.sequential import MOST_BOUND
 from gateway.guard.values import OF_TEXT, CheckKind, CheckRule, GuardRule, OnTrip, Reference
 from gateway.routesfile.fields import FieldReader, Nodes
@@ -67,8 +67,8 @@ class GuardReader:
                 values[name] = self._texts(fields[name][1], values[name], f"{path}.{name}")
         if "pattern" in values:
             try:
-                re.compile(values["pattern"])
-            except re.error as error:
+                compiled(values["pattern"])
+            except PatternError as error:
                 self._fault(fields["pattern"][1], f"{path}.pattern", f"does not compile: {error}")
                 return None
         if "schema" in values:

@@ -31,7 +31,6 @@ workflows:
     target: triage@{version}
     temperature: 0
     guard: {{checks: {{labels: {{labels: {labels}}}}}}}
-    shadow: {{target: base, share: 100%}}
   notes: {{target: base}}
 """
 GUARD_ALERTS = {rule.name for rule in shipped_rules() if rule.name.startswith("GatewayGuard")}

@@ -18,6 +18,11 @@ LIST = "\n".join(
     f"{i}. Step {i}: check that item {i} is there and note what it says." for i in range(12)
 )
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+PATTERNS = {
+    "properties": {"a": {"pattern": "^x+$"}},
+    "patternProperties": {"^n[0-9]": {"type": "integer"}},
+    "additionalProperties": False,
+}
 LABELS = CheckRule(CheckKind.LABELS, labels=("net", "web"))
 REGEX = CheckRule(CheckKind.REGEX, pattern=r"[A-Z]{2}-\d+")
 LENGTH = CheckRule(CheckKind.LENGTH, min_chars=2, max_chars=5)
@@ -37,6 +42,10 @@ REFUSAL = CheckRule(CheckKind.REFUSAL)
         (CheckRule(CheckKind.SCHEMA, schema={"type": "array"}), "[]", 0),
         (LABELS, " web\n", 0),
         (LABELS, "Web.", 1),
+        (CheckRule(CheckKind.SCHEMA, schema=PATTERNS), '{"a": "xx", "n1": 1}', 0),
+        (CheckRule(CheckKind.SCHEMA, schema=PATTERNS), '{"a": "b"}', 1),
+        (CheckRule(CheckKind.SCHEMA, schema=PATTERNS), '{"n1": "b"}', 1),
+        (CheckRule(CheckKind.SCHEMA, schema=PATTERNS), '{"b": 1}', 1),
         (REGEX, "AB-12", 0),
         (REGEX, "AB-12 and more", 1),
         (LENGTH, "abc", 0),
@@ -111,3 +120,26 @@ def test_any_text_gets_a_score_between_0_and_1(check: CheckRule, text: str) -> N
     score = detector(check, SCHEMA)(Answered(text, "ok"))
     assert score is not None
     assert 0 <= score <= 1
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        CheckRule(CheckKind.REGEX, pattern="(a|aa)+c"),
+        CheckRule(CheckKind.SCHEMA, schema={"pattern": "^(a|aa)+c$"}),
+        CheckRule(CheckKind.SCHEMA, schema={"patternProperties": {"^(a|aa)+c$": True}}),
+        CheckRule(
+            CheckKind.SCHEMA,
+            schema={"patternProperties": {"^(a|aa)+c$": True}, "additionalProperties": False},
+        ),
+    ],
+)
+def test_a_pattern_that_would_take_for_ever_ends_and_does_not_count(
+    check: CheckRule, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "a" * 100 + "b"
+    said = text if check.kind is CheckKind.REGEX else f'"{text}"'
+    if check.schema is not None and "patternProperties" in check.schema:
+        said = f'{{"{text}": 1}}'
+    assert detector(check, None)(Answered(said, "ok")) is None
+    assert "without nested repeats" in caplog.text
