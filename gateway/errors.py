@@ -149,6 +149,12 @@ class EngineFault(GatewayError):
     code = "engine_error"
 
 
+class EngineUnavailable(EngineFault):
+    """No server of an upstream engine can be asked at present."""
+
+    code = "engine_unavailable"
+
+
 class LogUnavailable(GatewayError):
     """The revision log cannot be read or written at present."""
 

@@ -46,7 +46,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_tiny_model(path: Path, family: str = "llama", seed: int = 0) -> Path:
+def make_tiny_model(
+    path: Path, family: str = "llama", seed: int = 0, *, head_dim: int = 16
+) -> Path:
     """A random model of `family`, saved as a Hugging Face folder."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
@@ -58,7 +60,7 @@ def make_tiny_model(path: Path, family: str = "llama", seed: int = 0) -> Path:
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=head_dim,
         max_position_embeddings=512,
         initializer_range=0.15,
         bos_token_id=None,

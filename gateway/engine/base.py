@@ -96,7 +96,7 @@ class TokenStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Delta]:
         """Yields deltas; raises EngineFault where the engine failed, AdapterRejected where the
-        adapter could not be loaded."""
+        adapter could not be loaded, QueueFull where a server of an upstream engine was full."""
         ...
 
     def cancel(self) -> None:
@@ -141,6 +141,18 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerReading:
+    """One server of an upstream engine, at the moment. `faults` only grow."""
+
+    name: str
+    circuit: str  # closed, open, half_open; unwell where its health checks fail
+    choices: int  # running or waiting there, of this gateway
+    tokens: int  # of theirs, still to be read or generated
+    adapters: int  # that it holds
+    faults: Mapping[str, int] = field(default_factory=dict, hash=False)  # by kind
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats:
     """A reading of the moment, for metrics and readiness. Counters only grow."""
 
@@ -163,6 +175,8 @@ class EngineStats:
     background_rows: int = 0  # that hold a place, running or paused
     background_queue_depth: int = 0
     background_preemptions: int = 0  # how often one gave its place to a live request
+    servers: tuple[ServerReading, ...] = ()  # of an upstream engine
+    retries: int = 0  # requests sent to another server
 
 
 class Engine(Protocol):

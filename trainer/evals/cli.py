@@ -138,7 +138,7 @@ async def _targets(
 ) -> tuple[Target | None, list[Target]]:
     """The base, if it is asked, and every other target; the engine is closed with `stack`."""
     # Late: torch takes seconds to import, and a wrong suite should be said at once.
-    from gateway.engine.embedded.text import HuggingFaceText
+    from gateway.engine.text import HuggingFaceText
     from trainer.evals.targets.engine import EngineHost, EngineTarget, open_engine
     from trainer.evals.targets.http import HttpTarget
 

@@ -19,46 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gateway.engine.adapter_config import check_features, refusal, require_base
 from gateway.errors import AdapterRejected
 from gateway.registry.content import adapter_digest
 from gateway.registry.values import AdapterArtifact
 
 _ALLOWED_SUFFIXES = {".json", ".safetensors", ".yaml", ".yml", ".md", ".jsonl"}
 _TENSOR = re.compile(r"^base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight$")
-
-# Settings that change nothing about how a saved LoRA is applied.
-_HARMLESS = {
-    "arrow_config",
-    "auto_mapping",
-    "base_model_name_or_path",
-    "corda_config",
-    "eva_config",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "inference_mode",
-    "init_lora_weights",
-    "layers_pattern",
-    "layers_to_transform",
-    "loftq_config",
-    "lora_alpha",
-    "lora_dropout",
-    "lora_ga_config",
-    "megatron_config",
-    "megatron_core",
-    "peft_type",
-    "peft_version",
-    "qalora_group_size",
-    "r",
-    "rank_pattern",
-    "alpha_pattern",
-    "revision",
-    "runtime_config",
-    "target_modules",
-    "task_type",
-    "use_rslora",
-}
-# Initialisations that rewrite the base weights: such an adapter belongs to another base.
-_BASE_CHANGING_INIT = {"pissa", "olora", "loftq", "corda", "lora_ga"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +61,9 @@ def read_adapter(
     name = str(artifact.ref)
 
     def refuse(message: str) -> AdapterRejected:
-        return AdapterRejected(f"adapter {name}: {message}", adapter=name)
+        return refusal(name, message)
 
-    if artifact.base_fingerprint != base_fingerprint:
-        raise refuse(
-            f"was trained on base {artifact.base_fingerprint[:12]} ({artifact.base_name}), this "
-            f"engine runs {base_fingerprint[:12]}; serve that base or train the adapter again"
-        )
+    require_base(artifact, base_fingerprint)
     try:
         held = list(artifact.path.iterdir())
     except OSError as error:
@@ -109,7 +72,7 @@ def read_adapter(
         if path.suffix not in _ALLOWED_SUFFIXES:
             raise refuse(f"holds {path.name}; only safetensors and JSON are accepted, never pickle")
     config = _read_config(artifact.path / "adapter_config.json", refuse)
-    _check_features(config, refuse)
+    check_features(config, name)
     try:
         found = adapter_digest(artifact.path, name)
         tensors = load_file(artifact.path / "adapter_model.safetensors")
@@ -172,24 +135,6 @@ def _read_config(path: Path, refuse: Any) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise refuse("adapter_config.json is not a JSON object")
     return config
-
-
-def _check_features(config: Mapping[str, Any], refuse: Any) -> None:
-    if config.get("peft_type") != "LORA":
-        raise refuse(f"peft_type is {config.get('peft_type')!r}; this engine holds LORA adapters")
-    init = config.get("init_lora_weights")
-    if isinstance(init, str) and init.lower().split("_niter")[0] in _BASE_CHANGING_INIT:
-        raise refuse(
-            f"init_lora_weights is {init!r}, which changes the base weights; convert it to a plain "
-            "LoRA when saving (peft: path_initial_model_for_weight_conversion)"
-        )
-    for key, value in config.items():
-        if key in _HARMLESS or not value or (key == "bias" and value == "none"):
-            continue
-        raise refuse(
-            f"uses {key} = {value!r}, which this engine does not support; "
-            "train a plain LoRA (no DoRA, bias or modules_to_save)"
-        )
 
 
 def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from gateway.engine.base import Delta, FinishReason, TokenLogprob, TopToken
-from gateway.engine.embedded.detokenize import Detokenizer, TokenTexts
+from gateway.engine.detokenize import Detokenizer, TokenTexts
 from gateway.engine.embedded.rows import Row, Submission
 from gateway.engine.embedded.runner import PromptScores, StepResult
 from gateway.engine.embedded.sampling import RowSampler, Sampled, prompt_logprobs, sample
 from gateway.engine.embedded.stream import Outbox
-from gateway.engine.embedded.text import HuggingFaceText
+from gateway.engine.text import HuggingFaceText
 
 # Prompt tokens the detokeniser starts from, so that a first token that joins onto the prompt
 # (a space that is not written, say) gets its text right.

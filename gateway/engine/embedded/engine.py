@@ -23,14 +23,15 @@ from gateway.engine.embedded.constraint import ConstraintFactory
 from gateway.engine.embedded.emitter import Emitter
 from gateway.engine.embedded.loading import load_model
 from gateway.engine.embedded.options import EngineOptions
-from gateway.engine.embedded.requests import check_request
 from gateway.engine.embedded.residency import Residency
 from gateway.engine.embedded.rows import Row, Submission
 from gateway.engine.embedded.runner import Runner
 from gateway.engine.embedded.scheduler import Scheduler
-from gateway.engine.embedded.stream import DeltaStream, Outbox
-from gateway.engine.embedded.text import HuggingFaceText
+from gateway.engine.embedded.stream import Outbox
 from gateway.engine.embedded.threads import run_apart
+from gateway.engine.requests import check_request
+from gateway.engine.stream import DeltaStream
+from gateway.engine.text import HuggingFaceText
 from gateway.errors import EngineFault, GatewayError, QueueFull
 from gateway.registry.values import AdapterArtifact
 

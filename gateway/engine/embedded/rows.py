@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.engine.base import GenerationRequest, TokenLogprob
+from gateway.engine.detokenize import Detokenizer
 from gateway.engine.embedded.constraint import CompiledConstraint
-from gateway.engine.embedded.detokenize import Detokenizer
 from gateway.engine.embedded.sampling import RowSampler
-from gateway.engine.embedded.stream import DeltaStream
+from gateway.engine.stream import DeltaStream
 
 
 @dataclass(eq=False)

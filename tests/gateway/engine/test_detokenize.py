@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from gateway.engine.embedded.detokenize import Detokenizer, TokenTexts
+from gateway.engine.detokenize import Detokenizer, TokenTexts
 from tests.tiny import make_tokenizer
 
 _TEXTS = st.text(alphabet="a b日é🙂\n{語ü", max_size=30)

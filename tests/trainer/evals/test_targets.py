@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.engine.embedded.text import HuggingFaceText
+from gateway.engine.text import HuggingFaceText
 from gateway.log.location import FolderLocation
 from gateway.registry.store import Registry
 from gateway.serve import Gateway

@@ -1,4 +1,4 @@
-"""What a request must be for this engine ever to run it. Pure."""
+"""What a request must be for an engine ever to run it. Pure."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ class HuggingFaceText:
         if not self.tokenizer.is_fast:
             raise BadInput(f"{path} has no fast tokenizer (tokenizer.json); convert it once")
         self.eos_ids = self._eos_ids(path)
+        self.architecture = _architecture(path)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, with the special tokens a bare prompt gets."""
@@ -48,6 +49,13 @@ class HuggingFaceText:
         )
         return text
 
+    def decode_all(self, token_ids: Sequence[int]) -> str:
+        """Text of `token_ids`, special tokens as they are written."""
+        text: str = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
     def _eos_ids(self, path: Path) -> frozenset[int]:
         """Every token that ends an answer, by tokenizer, config and generation config."""
         found: set[int] = set()
@@ -58,3 +66,12 @@ class HuggingFaceText:
                 value = json.loads((path / name).read_text(encoding="utf-8")).get("eos_token_id")
                 found.update(value if isinstance(value, list) else [value] if value else [])
         return frozenset(found)
+
+
+def _architecture(path: Path) -> str:
+    """What the model's config calls its kind; empty where it says nothing."""
+    config = path / "config.json"
+    if not config.is_file():
+        return ""
+    named = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
+    return str(named[0])

@@ -1,0 +1,1 @@
+"""The upstream engine: the `Engine` contract over vLLM-compatible servers on other machines."""

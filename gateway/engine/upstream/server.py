@@ -1,0 +1,215 @@
+"""HTTP to one server: a pool of connections, and every exchange with its time limit.
+
+Holds no state but the pool. Raises ServerFault, which says what is to be done about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gateway.engine.upstream.dialect import Dialect
+from gateway.engine.upstream.faults import Fault, ServerFault, of_transport
+from gateway.engine.upstream.options import Timeouts
+
+_SAID_AT_MOST = 500  # characters of a server's error that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model that a server lists. Adapters have a parent."""
+
+    name: str
+    parent: str | None
+    max_len: int | None
+
+
+class Server:
+    """One server."""
+
+    def __init__(
+        self, url: str, dialect: Dialect, *, key: str, timeouts: Timeouts, connections: int
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.dialect = dialect
+        self._timeouts = timeouts
+        headers = {"accept-encoding": "identity"}  # events are to come as they are sent
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            # Reads are timed by step, not by socket.
+            timeout=httpx.Timeout(
+                connect=timeouts.connect_s,
+                pool=timeouts.connect_s,
+                write=timeouts.write_s,
+                read=None,
+            ),
+            limits=httpx.Limits(
+                max_connections=connections + 8,  # checks and loads do not wait for requests
+                max_keepalive_connections=connections + 8,
+                keepalive_expiry=60,
+            ),
+            trust_env=False,
+        )
+
+    async def check(self) -> None:
+        """Raises ServerFault where the server does not say that it is well."""
+        answer = await self._ask("GET", self.dialect.health, self._timeouts.check_s)
+        if answer.status_code != 200:
+            raise ServerFault(Fault.BROKEN, f"{self.url} is not well: {answer.status_code}")
+
+    async def listed(self) -> list[Listed]:
+        """What it serves. Raises ServerFault."""
+        if self.dialect.models is None:
+            return []
+        answer = await self._ask("GET", self.dialect.models, self._timeouts.check_s)
+        return parse_models(self._object(answer))
+
+    async def tokens_of(self, model: str, text: str) -> list[int] | None:
+        """How its tokenizer cuts `text`; None where it cannot be asked."""
+        if self.dialect.tokenize is None:
+            return None
+        body = {"model": model, "prompt": text}
+        answer = await self._ask("POST", self.dialect.tokenize, self._timeouts.check_s, body)
+        if answer.status_code in (404, 405, 501):
+            return None
+        return [int(one) for one in self._object(answer).get("tokens", [])]
+
+    async def load(self, name: str, path: str) -> None:
+        """Have it hold the adapter in the folder `path` (as it sees it) under `name`.
+
+        Raises ServerFault: ADAPTER_REFUSED where it answered that it will not.
+        """
+        if self.dialect.load is None:
+            return
+        body = {"lora_name": name, "lora_path": path}
+        answer = await self._ask("POST", self.dialect.load, self._timeouts.load_s, body)
+        said = _message(answer)
+        if answer.status_code == 200 or "already" in said.lower():
+            return  # what is there under this name has this content
+        raise ServerFault(Fault.ADAPTER_REFUSED, f"{self.url} does not load it: {said}")
+
+    async def unload(self, name: str) -> None:
+        """Have it let go of the adapter. One that is not there is none. Raises ServerFault."""
+        if self.dialect.unload is None:
+            return
+        answer = await self._ask(
+            "POST", self.dialect.unload, self._timeouts.load_s, {"lora_name": name}
+        )
+        if answer.status_code not in (200, 400, 404):
+            raise ServerFault(Fault.BROKEN, f"{self.url} does not unload: {_message(answer)}")
+
+    async def fetch_at(self, fetcher: str, digest: str) -> str:
+        """Have the fetcher beside the server get an adapter; the folder it is in then. Raises
+        ServerFault: ADAPTER_REFUSED where it answered that it cannot."""
+        url = f"{fetcher.rstrip('/')}/v1/adapters/{digest}"
+        answer = await self._ask("POST", url, self._timeouts.load_s)
+        if answer.status_code != 200:
+            raise ServerFault(
+                Fault.ADAPTER_REFUSED, f"{fetcher} does not fetch it: {_message(answer)}"
+            )
+        return str(self._object(answer)["path"])
+
+    @asynccontextmanager
+    async def answering(
+        self, body: dict[str, Any], request_id: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request; the data of its events, as they come. Raises ServerFault. Leaving the
+        context ends the exchange, and with it the server's work on it. Not timed."""
+        with self._faults():
+            async with self._client.stream(
+                "POST", self.dialect.generate, json=body, headers={"x-request-id": request_id}
+            ) as answer:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    raise self.dialect.refusal(
+                        answer.status_code,
+                        _message(answer),
+                        self.url,
+                        answer.headers.get("retry-after"),
+                    )
+                yield _events(answer)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.aclose()
+
+    async def _ask(
+        self, method: str, url: str, limit_s: float, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        with self._faults():
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await self._client.request(method, url, json=body)
+            except TimeoutError:
+                raise ServerFault(
+                    Fault.SLOW, f"{self.url} did not answer {method} {url} in {limit_s:g} s"
+                ) from None
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise of_transport(error, self.url) from error
+
+    def _object(self, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.status_code != 200 or not isinstance(found, dict):
+            raise ServerFault(
+                Fault.BROKEN,
+                f"{self.url} answered {answer.request.url.path} with {answer.status_code}: "
+                f"{_message(answer)}",
+            )
+        return found
+
+
+def parse_models(said: Any) -> list[Listed]:
+    """A list of models as OpenAI's API gives it. Raises ServerFault where it is none."""
+    try:
+        return [
+            Listed(str(one["id"]), one.get("parent"), one.get("max_model_len"))
+            for one in said["data"]
+        ]
+    except (TypeError, KeyError, AttributeError):
+        raise ServerFault(Fault.BROKEN, f"no list of models: {str(said)[:200]}") from None
+
+
+async def _events(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """The data of server-sent events (one line each, as these servers send them)."""
+    rest = b""
+    async for piece in answer.aiter_raw():
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
+
+
+def _message(answer: httpx.Response) -> str:
+    """What a server said about its refusal."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return answer.text[:_SAID_AT_MOST]
+    if isinstance(said, dict):
+        for key in ("error", "error_message", "message", "detail"):
+            inner = said.get(key)
+            if isinstance(inner, dict) and "message" in inner:
+                return str(inner["message"])[:_SAID_AT_MOST]
+            if inner:
+                return str(inner)[:_SAID_AT_MOST]
+    return json.dumps(said)[:_SAID_AT_MOST]

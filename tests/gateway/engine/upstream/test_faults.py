@@ -1,0 +1,262 @@
+"""What fails at one server succeeds at another while nothing was answered, and never after."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.engine.base import FinishReason
+from gateway.engine.upstream.faults import Fault
+from gateway.engine.upstream.options import Timeouts
+from gateway.errors import BadInput, EngineFault, EngineUnavailable, QueueFull
+from tests.gateway.engine.upstream.conftest import Start, answer, request, text_of, until
+from tests.gateway.engine.upstream.scripted import ScriptedServer
+
+QUICK = Timeouts(first_token_s=0.3, idle_s=0.3, check_s=0.3, check_every_s=0.05)
+
+
+def asked(servers: list[ScriptedServer]) -> int:
+    return sum(len(server.bodies) for server in servers)
+
+
+async def test_an_answer_is_passed_on_token_by_token(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.hold_after = 2
+    engine = await start(servers)
+    stream = aiter(engine.generate(request(tokens=4)))
+    assert [(await anext(stream)).text for _ in range(2)] == ["A", "a"]  # while it is held there
+    for server in servers:
+        server.script.go_on.set()
+    assert [delta.text async for delta in stream] == ["b", "c"]
+
+
+async def test_requests_with_one_beginning_go_to_one_server(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    for _ in range(5):
+        await answer(engine, request())
+    assert sorted(len(server.bodies) for server in servers) == [0, 0, 5]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+async def test_a_refusal_before_the_first_token_is_tried_elsewhere(
+    servers: list[ScriptedServer], start: Start, status: int
+) -> None:
+    engine = await start(servers)
+    await answer(engine, request())
+    home = next(server for server in servers if server.bodies)
+    home.script.refuse = status
+    assert await text_of(engine, request()) == "Aabc"
+    assert engine.stats().retries == 1
+    kind = Fault.FULL if status in (503, 429) else Fault.BROKEN
+    faults = {one.name: one.faults for one in engine.stats().servers}
+    assert faults[home.url] == {kind.value: 1}
+
+
+async def test_a_server_that_died_loses_no_request(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    await answer(engine, request())
+    home = next(server for server in servers if server.bodies)
+    home.script.hold_first = asyncio.Event()
+    waiting = [asyncio.create_task(text_of(engine, request())) for _ in range(3)]
+    await until(lambda: len(home.bodies) == 4)
+    await home.kill()
+    assert await asyncio.gather(*waiting) == ["Aabc"] * 3
+    assert await text_of(engine, request()) == "Aabc"
+
+
+async def test_a_stream_that_breaks_off_ends_with_an_error_and_is_not_begun_again(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.die_after = 2
+    engine = await start(servers)
+    said = []
+    with pytest.raises(EngineFault):
+        async for delta in engine.generate(request()):
+            said.append(delta.text)
+    assert said == ["A", "a"]
+    assert asked(servers) == 1
+
+
+async def test_a_slow_first_token_is_tried_elsewhere_and_a_slow_next_one_is_an_error(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers, timeouts=QUICK)
+    await answer(engine, request())
+    home = next(server for server in servers if server.bodies)
+    home.script.hold_first = asyncio.Event()
+    assert await text_of(engine, request()) == "Aabc"
+    home.script.hold_first = None
+    for server in servers:
+        server.script.hold_after = 1
+    with pytest.raises(EngineFault):
+        await answer(engine, request())
+
+
+async def test_failures_eject_a_server_and_a_trial_brings_it_back(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    await answer(engine, request())
+    home = next(server for server in servers if server.bodies)
+    home.script.refuse = 500
+    for _ in range(3):
+        await answer(engine, request())
+    tried = len(home.bodies)
+    await answer(engine, request())
+    assert len(home.bodies) == tried  # ejected: not asked
+    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "open"
+    home.script.refuse = 0
+    await until(
+        lambda: next(s for s in engine.stats().servers if s.name == home.url).circuit != "open"
+    )
+    await answer(engine, request())
+    assert len(home.bodies) == tried + 1
+    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "closed"
+
+
+async def test_waiting_requests_leave_a_server_whose_checks_fail(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    await answer(engine, request())
+    home = next(server for server in servers if server.bodies)
+    home.script.hold_first = asyncio.Event()
+    waiting = asyncio.create_task(text_of(engine, request()))
+    await until(lambda: len(home.bodies) == 2)
+    home.script.ill = True
+    assert await waiting == "Aabc"
+    await until(lambda: home.left == 1)  # the server was told to stop working on it
+    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "unwell"
+
+
+async def test_retries_stay_inside_their_budget(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers, retry_share=0.0)
+    engine._dispatcher._budget = engine._dispatcher._budget.__class__(share=0, most=1, held=1)
+    for server in servers:
+        server.script.refuse = 429
+    with pytest.raises(QueueFull):
+        await answer(engine, request())
+    assert asked(servers) == 2
+    with pytest.raises(QueueFull):
+        await answer(engine, request())
+    assert asked(servers) == 3
+
+
+async def test_full_servers_say_when_to_come_again(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.refuse = 503
+    engine = await start(servers)
+    with pytest.raises(QueueFull) as caught:
+        await answer(engine, request())
+    assert caught.value.retry_after_s == 7
+    assert engine.stats().healthy  # being full is no illness
+
+
+async def test_a_server_never_gets_more_than_it_may(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.hold_first = asyncio.Event()
+    engine = await start(servers, requests=1)
+    streams = [engine.generate(request()) for _ in range(3)]
+    await until(lambda: asked(servers) == 3)
+    assert [len(server.bodies) for server in servers] == [1, 1, 1]
+    with pytest.raises(QueueFull):
+        engine.generate(request())
+    for stream in streams:
+        stream.cancel()
+
+
+async def test_a_request_that_can_never_succeed_is_not_tried_again(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.refuse = 400
+    engine = await start(servers)
+    with pytest.raises(BadInput):
+        await answer(engine, request())
+    assert asked(servers) == 1
+
+
+async def test_an_error_in_the_stream_is_no_answer(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.fail_in_stream = True
+    engine = await start(servers)
+    with pytest.raises(EngineFault):
+        await answer(engine, request())
+    assert asked(servers) == 3  # nothing of it was answered: all were tried
+
+
+async def test_with_no_server_left_the_engine_says_so_and_comes_back_by_itself(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    for server in servers:
+        await server.kill()
+    with pytest.raises(EngineUnavailable):
+        await answer(engine, request())
+    await until(lambda: not engine.stats().healthy)
+    for server in servers:
+        await server.start()
+    await until(lambda: engine.stats().healthy)
+    assert await text_of(engine, request()) == "Aabc"
+
+
+async def test_cancelling_ends_the_stream_and_the_servers_work(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.hold_after = 1
+    engine = await start(servers)
+    stream = engine.generate(request(n=2, temperature=1))
+    deltas = []
+    async for delta in stream:
+        deltas.append(delta)
+        if len(deltas) == 2:
+            stream.cancel()
+    assert [delta.finish for delta in deltas[2:]] == [FinishReason.CANCELLED] * 2
+    await until(lambda: sum(server.left for server in servers) == 1)
+    stats = engine.stats()
+    assert (stats.running_rows, stats.queue_depth, stats.kv_tokens_used) == (0, 0, 0)
+
+
+async def test_closing_lets_running_requests_end_within_the_grace_time(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    for server in servers:
+        server.script.hold_after = 1
+    engine = await start(servers)
+    running = asyncio.create_task(text_of(engine, request()))
+    await until(lambda: engine.stats().running_rows == 1)
+    closing = asyncio.create_task(engine.close(grace_s=10))
+    await asyncio.sleep(0)
+    with pytest.raises(EngineFault):
+        engine.generate(request())
+    for server in servers:
+        server.script.go_on.set()
+    assert await running == "Aabc"
+    await closing
+
+
+async def test_choices_without_chance_are_asked_for_once(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    deltas = await answer(engine, request(n=3))
+    assert [body["n"] for server in servers for body in server.bodies] == [1]
+    for index in range(3):
+        assert "".join(d.text for d in deltas if d.index == index) == "Aabc"
