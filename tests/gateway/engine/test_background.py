@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.engine.base import Delta, GenerationRequest, SamplingParams, TokenStream
-from gateway.engine.embedded.detokenize import Detokenizer
+from gateway.engine.detokenize import Detokenizer
 from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.engine.embedded.options import EngineOptions
 from gateway.engine.embedded.rows import Row, Step, Submission
 from gateway.engine.embedded.runner import StepResult
 from gateway.engine.embedded.sampling import RowSampler
 from gateway.engine.embedded.scheduler import Scheduler
-from gateway.engine.embedded.stream import DeltaStream
+from gateway.engine.stream import DeltaStream
 from gateway.errors import AdapterRejected, QueueFull
 from gateway.model.fingerprint import fingerprint
 from gateway.registry.store import Registry
