@@ -17,7 +17,7 @@ from gateway.api.inflight import InFlight
 from gateway.api.operators import check_admin_address, is_loopback
 from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
-from gateway.engine.embedded.engine import EmbeddedEngine
+from gateway.engine.base import Engine
 from gateway.guard.feedback import RecentAnswers
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
@@ -39,10 +39,7 @@ class Gateway:
         self._settings = settings
         if settings.tls is not None:
             check_tls(settings.tls)
-        files = resolve_model(settings.model, progress=_say)
-        self.engine = EmbeddedEngine(
-            files.path, name=files.name, fingerprint=files.fingerprint, options=settings.engine
-        )
+        self.engine = _engine(settings)
         self.registry = Registry(settings.registry)
         self.plane = ControlPlane(
             open_log(settings.state),
@@ -181,6 +178,22 @@ async def run(settings: Settings) -> None:
     await stop.wait()
     _say("stopping: running requests may finish")
     await gateway.stop()
+
+
+def _engine(settings: Settings) -> Engine:
+    """The model in this process, or on servers. Torch is imported only where it computes here."""
+    files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=_say)
+    if settings.engine == "upstream":
+        from gateway.engine.upstream.engine import UpstreamEngine
+
+        return UpstreamEngine(
+            files.path, name=files.name, fingerprint=files.fingerprint, options=settings.upstream
+        )
+    from gateway.engine.embedded.engine import EmbeddedEngine
+
+    return EmbeddedEngine(
+        files.path, name=files.name, fingerprint=files.fingerprint, options=settings.embedded
+    )
 
 
 def _say(text: str) -> None:

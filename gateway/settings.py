@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretStr,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -23,6 +24,12 @@ from pydantic import (
 
 from gateway.api.limits import AnswerLimits, BodyLimits, ConnectionLimits, FeedbackLimits, Tls
 from gateway.engine.embedded.options import Device, Dtype, EngineOptions
+from gateway.engine.upstream.options import (
+    DialectName,
+    ServerAddress,
+    Timeouts,
+    UpstreamOptions,
+)
 from gateway.errors import BadInput
 from gateway.log.location import FolderLocation, RedisLocation, parse_location
 
@@ -38,6 +45,21 @@ State = Annotated[
     FolderLocation | RedisLocation,
     BeforeValidator(_location),
     PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def _texts(given: Any) -> Any:
+    if isinstance(given, str):
+        return tuple(part.strip() for part in given.split(",") if part.strip())
+    return given
+
+
+# Several, by commas or as a list.
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_texts),
+    PlainSerializer(",".join),
     WithJsonSchema({"type": "string"}),
 ]
 
@@ -67,7 +89,57 @@ class Settings(BaseModel):
         description="this gateway's name among its replicas; empty: host name and port",
     )
     registry: Path = Field(default=Path("registry"), description="folder of the adapters")
+    engine: Literal["embedded", "upstream"] = Field(
+        default="embedded",
+        description="what runs the model: this process, or vLLM-compatible servers",
+    )
+    servers: Texts = Field(
+        default=(), description="with engine upstream: their addresses, http://host:port, by commas"
+    )
+    server_dialect: DialectName = Field(
+        default="vllm", description="how the servers are spoken to: vllm, sglang or lorax"
+    )
+    server_model: str = Field(
+        default="", description="the base model's name there; empty: the one that they list"
+    )
+    server_key: SecretStr = Field(
+        default=SecretStr(""), description="bearer token for the servers and their fetchers"
+    )
+    server_adapters: int = Field(
+        default=64, ge=1, description="adapters that one server is given to hold"
+    )
+    server_copies: int = Field(
+        default=2, ge=0, description="servers that an adapter is loaded to ahead; 0: all"
+    )
+    server_requests: int = Field(
+        default=256, ge=1, description="requests that one server is given at a time"
+    )
+    server_connect_s: float = Field(default=2, gt=0, description="seconds to reach a server")
+    server_first_token_s: float = Field(
+        default=60, gt=0, description="seconds from a request sent there to its first token"
+    )
+    server_idle_s: float = Field(default=30, gt=0, description="seconds from token to token")
+    server_load_s: float = Field(default=60, gt=0, description="seconds to load an adapter")
+    server_check_s: float = Field(
+        default=2, gt=0, description="seconds between health checks, and that one may take"
+    )
+    server_retry_share: float = Field(
+        default=0.2, ge=0, le=1, description="retries on another server, as a share of requests"
+    )
+    adapter_root: str = Field(
+        default="", description="the registry's folder as the servers see it; empty: as it is here"
+    )
+    adapter_fetchers: Texts = Field(
+        default=(),
+        description="addresses of `gateway fetcher`, one for each server, where there is no shared "
+        "folder; by commas",
+    )
     model: str | None = Field(default=None, description="base model: folder or hub id")
+    fingerprint: str = Field(
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="with engine upstream: the base's fingerprint, where its weights are not here",
+    )
     device: Device = Field(default="auto", description="auto, cpu or cuda")
     dtype: Dtype = Field(default="auto", description="auto, float32 or bfloat16")
     slots: int = Field(default=16, ge=1, le=1024, description="adapters on the device at once")
@@ -131,6 +203,24 @@ class Settings(BaseModel):
             raise ValueError("tls_cert and tls_key go together; set both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _servers_are_whole(self) -> Settings:
+        if self.engine == "upstream" and not self.servers:
+            raise ValueError("engine upstream needs servers; name at least one address")
+        if self.fingerprint and self.engine != "upstream":
+            raise ValueError("fingerprint goes with engine upstream; here the weights tell it")
+        if self.adapter_fetchers and len(self.adapter_fetchers) != len(self.servers):
+            raise ValueError(
+                f"adapter_fetchers names {len(self.adapter_fetchers)}, servers "
+                f"{len(self.servers)}; name one for each server, or none"
+            )
+        if self.server_dialect == "lorax" and self.servers and not self.adapter_fetchers:
+            raise ValueError(
+                "server_dialect lorax needs adapter_fetchers: it knows an adapter by its folder "
+                "alone, and only a fetcher's folders carry the digest"
+            )
+        return self
+
     @property
     def tls(self) -> Tls | None:
         """The files of TLS, if it is wanted."""
@@ -180,7 +270,36 @@ class Settings(BaseModel):
         return self.state.path
 
     @property
-    def engine(self) -> EngineOptions:
+    def upstream(self) -> UpstreamOptions:
+        """The part that the upstream engine reads."""
+        fetchers = self.adapter_fetchers or ("",) * len(self.servers)
+        return UpstreamOptions(
+            servers=tuple(
+                ServerAddress(url, fetcher)
+                for url, fetcher in zip(self.servers, fetchers, strict=True)
+            ),
+            dialect=self.server_dialect,
+            model=self.server_model,
+            key=self.server_key.get_secret_value(),
+            adapter_root=self.adapter_root,
+            adapters=self.server_adapters,
+            copies=self.server_copies,
+            requests=self.server_requests,
+            max_len=self.max_len,
+            max_rank=self.max_rank,
+            retry_share=self.server_retry_share,
+            timeouts=Timeouts(
+                connect_s=self.server_connect_s,
+                first_token_s=self.server_first_token_s,
+                idle_s=self.server_idle_s,
+                load_s=self.server_load_s,
+                check_s=self.server_check_s,
+                check_every_s=self.server_check_s,
+            ),
+        )
+
+    @property
+    def embedded(self) -> EngineOptions:
         """The part that the embedded engine reads."""
         return EngineOptions(
             device=self.device,

@@ -60,11 +60,16 @@ def default_cache() -> Path:
 
 
 def resolve_model(
-    model: str | None, *, cache_dir: Path | None = None, progress: Progress = lambda _: None
+    model: str | None,
+    *,
+    cache_dir: Path | None = None,
+    fingerprint_known: str = "",
+    progress: Progress = lambda _: None,
 ) -> ModelFiles:
     """The folder of `model`: None for the default (made on first use), a local Hugging Face
-    folder, or a hub id. Raises BadInput for what is no model, ModelUnavailable where it cannot
-    be had."""
+    folder, or a hub id. Where its fingerprint is known (others run it), its weights need not be
+    there and are not fetched. Raises BadInput for what is no model, ModelUnavailable where it
+    cannot be had."""
     if model is None:
         cache = cache_dir or default_cache()
         try:
@@ -84,19 +89,22 @@ def resolve_model(
     if not path.is_dir():
         if model.count("/") != 1 or model.startswith((".", "/", "~")):
             raise BadInput(f"model {model!r} is neither a folder nor a hub id (owner/name)")
-        path = _from_hub(model)
-        return ModelFiles(path, model, fingerprint(path))
-    return ModelFiles(path, path.resolve().name, fingerprint(path))
+        path = _from_hub(model, weights=not fingerprint_known)
+        return ModelFiles(path, model, fingerprint_known or fingerprint(path))
+    return ModelFiles(path, path.resolve().name, fingerprint_known or fingerprint(path))
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, *, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(
             snapshot_download(
                 model,
-                allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
+                allow_patterns=[
+                    *("*.json", "*.jinja", "*.model", "*.txt"),
+                    *(["*.safetensors"] if weights else []),
+                ],
                 ignore_patterns=["*/*", "consolidated*"],  # second copies in other formats
             )
         )

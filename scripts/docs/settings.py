@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from pydantic import SecretStr
+
 from gateway.cli.serve import flags
 from gateway.settings import PREFIX, Settings
 from scripts.docs.markdown import code, sentence, table
@@ -20,7 +22,7 @@ def page() -> str:
                 code(name),
                 code(f"--{name.replace('_', '-')}") if name in with_flag else "",
                 code(PREFIX + name.upper()),
-                "" if field.default is None else code(field.default),
+                _default(field.default),
                 _limits(schema["properties"][name]),
                 sentence(field.description or ""),
             )
@@ -33,6 +35,13 @@ def page() -> str:
         "an error; `gateway serve` then ends with exit code 2 and names it.\n\n"
         + table(("setting", "flag", "environment", "default", "limits", "what it is"), rows)
     )
+
+
+def _default(value: object) -> str:
+    """As it is written; nothing for what is empty."""
+    if value is None or value == () or isinstance(value, SecretStr):
+        return ""
+    return code(value)
 
 
 def _limits(stated: dict[str, object]) -> str:

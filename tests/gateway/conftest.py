@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.engine.embedded.rows import Step
 from gateway.engine.embedded.runner import StepResult
 from gateway.registry.store import Registry
@@ -43,6 +44,12 @@ class World:
     settings: Settings
     inference: str
     admin: str
+
+    @property
+    def engine(self) -> EmbeddedEngine:
+        """Its engine, to look into."""
+        assert isinstance(self.gateway.engine, EmbeddedEngine)
+        return self.gateway.engine
 
     async def order(self, method: str, path: str, **body: object) -> httpx.Response:
         """Call the admin API."""
@@ -108,7 +115,7 @@ async def world(tiny_files: Path, tmp_path: Path) -> AsyncIterator[World]:
 
 def slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real engine at the pace of a real model: a tiny one ends before anybody can act."""
-    runner = world.gateway.engine._runner
+    runner = world.engine._runner
     run = runner.run
 
     def slowed(step: Step) -> StepResult:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from gateway.engine.base import Delta, FinishReason, GenerationRequest
@@ -43,15 +43,24 @@ class Progress:
     stream: DeltaStream
     open: set[int]
     begun: bool = False  # something of it was answered: from here on no other server can go on
+    held: list[Delta] = field(default_factory=list)  # of background work, given out at its end
+
+    def started(self) -> bool:
+        """Note that a server answers; whether that is new."""
+        new, self.begun = not self.begun, True
+        return new
 
     def deliver(self, delta: Delta) -> None:
         """Give it to the client: for each choice, where one answer stands for all."""
-        self.begun = True
         alike = range(self.request.n) if _alike(self.request) else (delta.index,)
         for index in alike:
             if delta.finish is not None:
                 self.open.discard(index)
-            self.stream.deliver(delta if index == delta.index else replace(delta, index=index))
+            one = delta if index == delta.index else replace(delta, index=index)
+            if self.request.background:
+                self.held.append(one)
+            else:
+                self.stream.deliver(one)
 
 
 class Dispatcher:
@@ -79,17 +88,24 @@ class Dispatcher:
         self.running = 0  # choices with one
         self.requests = 0
         self.retries = 0
+        self.preemptions = 0
         self.tokens_generated = 0
 
     async def run(self, request: GenerationRequest, stream: DeltaStream) -> None:
         """Answer `request` into `stream`, to its end or its error. Cancelled, it ends the stream
         as a cancelled one ends."""
-        progress = Progress(request, stream, set(range(request.n)))
-        self._budget = self._budget.requested()
+        progress = _begin(request, stream)
         self.requests += 1
-        self.waiting += request.n
+        if not request.background:
+            self._budget = self._budget.requested()
+            self.waiting += request.n
         try:
-            await self._answer(progress)
+            if request.background:
+                progress = await self._answer_in_background(progress)
+                for delta in progress.held:
+                    stream.deliver(delta)
+            else:
+                await self._answer(progress)
         except GatewayError as error:
             stream.deliver(error)
         except asyncio.CancelledError:
@@ -100,10 +116,30 @@ class Dispatcher:
             log.exception("request %s failed in the gateway", request.request_id)
             stream.deliver(EngineFault("the engine failed while generating"))
         finally:
-            if progress.begun:
+            if request.background:
+                pass
+            elif progress.begun:
                 self.running -= request.n
             else:
                 self.waiting -= request.n
+
+    async def _answer_in_background(self, progress: Progress) -> Progress:
+        """Where nothing else of this gateway runs, from its beginning as often as it has to give
+        way. Its answer is given out whole."""
+        while True:
+            replica = await self._fleet.idle()
+            try:
+                await self._attempt(replica, progress)
+                return progress
+            except ServerFault as fault:
+                replica.failed(fault.fault, self._now())
+                if fault.fault is Fault.PREEMPTED:
+                    self.preemptions += 1
+                elif fault.fault not in (Fault.MISSING, Fault.EJECTED):
+                    raise _error(progress.request, fault) from None
+                elif fault.fault is Fault.MISSING and progress.request.adapter is not None:
+                    replica.holdings.missing(progress.request.adapter.digest)
+            progress = _begin(progress.request, progress.stream)
 
     async def _answer(self, progress: Progress) -> None:
         request = progress.request
@@ -153,10 +189,9 @@ class Dispatcher:
                         async with replica.holdings.using(request.adapter) as adapter:
                             await self._stream(replica, work, progress, adapter)
             except TimeoutError:
-                if work.ejected:
-                    raise ServerFault(
-                        Fault.EJECTED, f"{replica.name} was given up while a request waited there"
-                    ) from None
+                if work.ejected is not None:
+                    message = f"a request was sent away from {replica.name}"
+                    raise ServerFault(work.ejected, message) from None
                 step = "go on" if progress.begun else "send a first token"
                 raise ServerFault(Fault.SLOW, f"{replica.name} did not {step} in time") from None
             except ServerFault:
@@ -183,7 +218,7 @@ class Dispatcher:
                 deltas = reader.take(event)
                 if not deltas:
                     continue
-                if not progress.begun:
+                if progress.started() and not request.background:
                     work.wait = None
                     replica.progressed(work, len(request.prompt))
                     self.waiting -= progress.request.n
@@ -196,6 +231,10 @@ class Dispatcher:
                     return
                 wait.reschedule(loop.time() + idle_s)
         raise ServerFault(Fault.BROKEN, f"{replica.name} ended the stream before the answer did")
+
+
+def _begin(request: GenerationRequest, stream: DeltaStream) -> Progress:
+    return Progress(request, stream, set(range(request.n)))
 
 
 def _alike(request: GenerationRequest) -> bool:

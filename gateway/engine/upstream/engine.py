@@ -75,6 +75,7 @@ class UpstreamEngine:
         self._loop: asyncio.AbstractEventLoop | None = None  # it lives there
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._accepting = False
 
     # The Engine protocol.
@@ -105,14 +106,7 @@ class UpstreamEngine:
         if not self._accepting:
             raise EngineFault("the engine is stopping and takes no new requests")
         loop = self._attend()
-        now = time.monotonic()
-        usable = [one for one in self._fleet.replicas if one.usable(now)]
-        if usable and not any(one.has_room(request.n) for one in usable):
-            raise QueueFull(
-                f"every server has as many requests as it may ({self._options.requests}); try "
-                "again later",
-                retry_after_s=1.0,
-            )
+        self._require_room(request)
         task: asyncio.Task[None] | None = None
 
         def cancel() -> None:
@@ -125,8 +119,9 @@ class UpstreamEngine:
                 stream.deliver(Delta(index, "", (), finish=FinishReason.LENGTH))
             return stream
         task = loop.create_task(self._dispatcher.run(request, stream))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        tasks = self._background if request.background else self._running
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return stream
 
     def check_schema(self, schema: Mapping[str, Any]) -> None:
@@ -177,6 +172,9 @@ class UpstreamEngine:
             steps=dispatcher.requests,
             tokens_generated=dispatcher.tokens_generated,
             healthy=any(one.usable(now) for one in replicas),
+            background_rows=sum(work.background for one in replicas for work in one.works),
+            background_queue_depth=len(self._background),
+            background_preemptions=dispatcher.preemptions,
             servers=tuple(one.reading(now) for one in replicas),
             retries=dispatcher.retries,
         )
@@ -184,9 +182,11 @@ class UpstreamEngine:
     async def close(self, grace_s: float = 0.0) -> None:
         """See `Engine.close`."""
         self._accepting = False
+        for task in list(self._background):  # nobody waits for it: it ends now
+            task.cancel()
         if self._running and grace_s > 0:
             await asyncio.wait(self._running, timeout=grace_s)
-        tasks = [*self._running, *self._tasks]
+        tasks = [*self._running, *self._background, *self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -196,6 +196,24 @@ class UpstreamEngine:
             await replica.server.close()
 
     # Its own.
+
+    def _require_room(self, request: GenerationRequest) -> None:
+        """Raises QueueFull at a bound."""
+        options, now = self._options, time.monotonic()
+        if request.background:
+            if len(self._background) >= options.background_queue:
+                raise QueueFull(
+                    f"{len(self._background)} background requests are waiting, the queue holds "
+                    f"{options.background_queue}; try again later",
+                    retry_after_s=1.0,
+                )
+            return
+        usable = [one for one in self._fleet.replicas if one.usable(now)]
+        if usable and not any(one.has_room(request.n) for one in usable):
+            raise QueueFull(
+                f"every server has as many requests as it may ({options.requests}); try again later",
+                retry_after_s=1.0,
+            )
 
     def _replica(self, url: str, fetcher: str) -> Replica:
         options = self._options

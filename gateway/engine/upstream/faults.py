@@ -17,6 +17,7 @@ class Fault(StrEnum):
     REFUSED = "refused"  # the request can never succeed as sent
     ADAPTER_REFUSED = "adapter_refused"  # it will not load the adapter
     EJECTED = "ejected"  # its checks failed while the request waited there
+    PREEMPTED = "preempted"  # background work gave way to a live request; the server is well
 
 
 # Those that say something bad about the server; of the others it is merely busy, or right.

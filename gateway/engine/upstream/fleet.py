@@ -6,6 +6,7 @@ Owned by the engine's event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,6 +17,8 @@ from gateway.engine.upstream.faults import Fault, ServerFault
 from gateway.engine.upstream.replica import Replica
 from gateway.errors import AdapterRejected, EngineUnavailable
 from gateway.registry.values import AdapterArtifact
+
+_LOOK_AGAIN_S = 1.0
 
 
 class Fleet:
@@ -31,6 +34,9 @@ class Fleet:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.replicas = tuple(replicas)
+        self._freed = asyncio.Event()
+        for one in self.replicas:
+            one.freed = self._freed
         self._affinity = affinity
         self._copies = copies
         self._now = now
@@ -60,6 +66,19 @@ class Fleet:
         )
         assert name is not None
         return roomy[name]
+
+    async def idle(self) -> Replica:
+        """A server that may be asked and has nothing of this gateway's, once there is one."""
+        while True:
+            now = self._now()
+            for one in self.replicas:
+                if one.idle and one.usable(now):
+                    return one
+            self._freed.clear()
+            # A pause that ends tells nobody: it is looked again.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await self._freed.wait()
 
     def homes(self, digest: str) -> list[Replica]:
         """The servers that are to hold an adapter before it is asked for: of those that can be

@@ -44,6 +44,7 @@ class UpstreamOptions:
     adapters: int = 64  # that one server holds
     copies: int = 2  # servers that an adapter is loaded to before its first request
     requests: int = 256  # choices that one server is given at a time
+    background_queue: int = 64  # background requests that wait for an idle server, or run
     max_len: int = 4096
     max_rank: int = 16
     retry_share: float = 0.2  # retries, as a share of requests

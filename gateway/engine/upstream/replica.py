@@ -21,8 +21,16 @@ class Work:
 
     tokens: int  # still outstanding: of its prompt until the first answer, and to be generated
     choices: int
-    wait: asyncio.Timeout | None = None  # for the first token; None after it
-    ejected: bool = False
+    background: bool = False
+    # While it may be sent elsewhere: until the first token, and background work to its end.
+    wait: asyncio.Timeout | None = None
+    ejected: Fault | None = None  # why it is to leave
+
+    def send_away(self, why: Fault) -> None:
+        """Have it leave the server, if it still may."""
+        if self.wait is not None and not self.wait.expired() and self.ejected is None:
+            self.ejected = why
+            self.wait.reschedule(asyncio.get_running_loop().time())
 
 
 @dataclass(eq=False)
@@ -33,7 +41,8 @@ class Replica:
     holdings: Holdings
     most: int  # choices at a time
     breaker: Breaker
-    load: int = 0  # outstanding tokens
+    freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a request ended here
+    load: int = 0  # outstanding tokens; these two without background work
     choices: int = 0
     well: bool = True  # the last checks say so
     failed_checks: int = 0  # in a row
@@ -53,24 +62,36 @@ class Replica:
         """Whether it may get one of so many choices more."""
         return self.choices + choices <= self.most
 
+    @property
+    def idle(self) -> bool:
+        """Whether this gateway has nothing there, of whatever kind."""
+        return not self.works
+
     @contextmanager
     def working(self, request: GenerationRequest, now: float) -> Iterator[Work]:
         """Count a request in, and out again."""
-        work = Work(len(request.prompt) + request.n * request.sampling.max_tokens, request.n)
-        self.load += work.tokens
-        self.choices += work.choices
+        tokens = len(request.prompt) + request.n * request.sampling.max_tokens
+        work = Work(tokens, request.n, request.background)
+        if not work.background:
+            self.load += work.tokens
+            self.choices += work.choices
+            for other in self.works:
+                if other.background:
+                    other.send_away(Fault.PREEMPTED)
         self.works.add(work)
         self.breaker = self.breaker.sent(now)
         try:
             yield work
         finally:
             self.works.discard(work)
-            self.load -= work.tokens
-            self.choices -= work.choices
+            if not work.background:
+                self.load -= work.tokens
+                self.choices -= work.choices
+            self.freed.set()
 
     def progressed(self, work: Work, tokens: int) -> None:
         """So many of the tokens of `work` are no longer outstanding."""
-        fewer = min(work.tokens, tokens)
+        fewer = 0 if work.background else min(work.tokens, tokens)
         work.tokens -= fewer
         self.load -= fewer
 
@@ -80,7 +101,8 @@ class Replica:
 
     def failed(self, fault: Fault, now: float) -> None:
         """It did not."""
-        self.faults[fault] += 1
+        if fault is not Fault.PREEMPTED:
+            self.faults[fault] += 1
         if fault not in BAD:
             self.breaker = self.breaker.abandoned()
             return
@@ -97,6 +119,7 @@ class Replica:
         """A health check came out. After `at_most` failures in a row it gets no requests."""
         if error is None:
             self.failed_checks, self.well = 0, True
+            self.freed.set()
             return
         self.failed_checks += 1
         if self.failed_checks >= at_most and self.well:
@@ -105,10 +128,8 @@ class Replica:
 
     def eject(self) -> None:
         """Have those that still wait for their first token go elsewhere; what streams goes on."""
-        for work in list(self.works):
-            if work.wait is not None and not work.wait.expired() and not work.ejected:
-                work.ejected = True
-                work.wait.reschedule(asyncio.get_running_loop().time())
+        for work in self.works:
+            work.send_away(Fault.EJECTED)
 
     def reading(self, now: float) -> ServerReading:
         """For metrics and status."""

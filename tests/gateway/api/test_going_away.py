@@ -16,7 +16,7 @@ from tests.gateway.conftest import World
 async def test_a_client_that_goes_away_frees_its_row_within_one_decode_step(
     world: World, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    engine = world.gateway.engine
+    engine = world.engine
     cancel = engine._cancel
     told_at: list[int] = []
 

@@ -32,7 +32,7 @@ class Hold:
 @pytest.fixture
 async def hold(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hold]:
     held = Hold()
-    runner = world.gateway.engine._runner
+    runner = world.engine._runner
     run = runner.run
 
     def stopping(step: Step) -> StepResult:

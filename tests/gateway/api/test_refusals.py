@@ -245,7 +245,7 @@ async def test_the_clients_own_request_id_is_kept_where_it_is_sane(shared: World
 async def test_a_failing_step_is_a_500_with_the_request_id_and_nothing_internal(
     world: World, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    runner = world.gateway.engine._runner
+    runner = world.engine._runner
     run = runner.run
 
     def fails(step: Step) -> StepResult:
@@ -265,7 +265,7 @@ async def test_a_failing_step_is_a_500_with_the_request_id_and_nothing_internal(
 async def test_a_step_that_fails_midway_ends_the_stream_with_an_error_event(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = world.gateway.engine._runner
+    runner = world.engine._runner
     run = runner.run
     steps = 0
 

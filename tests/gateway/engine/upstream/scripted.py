@@ -82,8 +82,8 @@ class ScriptedServer:
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
         self._server, self._task = server, asyncio.create_task(server.serve())
-        while not server.started:  # it has no event of its own for it
-            await asyncio.sleep(0.005)  # noqa: ASYNC110
+        while not server.started:  # noqa: ASYNC110 - it has no event for it
+            await asyncio.sleep(0.005)
         self.port = server.servers[0].sockets[0].getsockname()[1]
 
     async def kill(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -259,3 +260,24 @@ async def test_choices_without_chance_are_asked_for_once(
     assert [body["n"] for server in servers for body in server.bodies] == [1]
     for index in range(3):
         assert "".join(d.text for d in deltas if d.index == index) == "Aabc"
+
+
+async def test_background_work_gives_way_and_is_whole_in_the_end(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    server = servers[0]
+    server.script.hold_after = 2
+    engine = await start([server], background_queue=1)
+    unhurried = replace(request(), background=True)
+    work = asyncio.create_task(text_of(engine, unhurried))
+    await until(lambda: engine.stats().background_rows == 1)
+    with pytest.raises(QueueFull):
+        engine.generate(unhurried)
+    live = asyncio.create_task(text_of(engine, request()))
+    await until(lambda: server.left == 1)  # the background request left its place
+    await until(lambda: engine.stats().running_rows == 1)
+    assert engine.stats().background_rows == 0  # and does not come back while it is needed
+    server.script.go_on.set()
+    assert await live == "Aabc"
+    assert await work == "Aabc"
+    assert engine.stats().background_preemptions == 1
