@@ -211,7 +211,7 @@ class UpstreamEngine:
         usable = [one for one in self._fleet.replicas if one.usable(now)]
         if usable and not any(one.has_room(request.n) for one in usable):
             raise QueueFull(
-                f"every server has as many requests as it may ({options.requests}); try again later",
+                f"every server has as many requests as it may ({options.requests}); try later",
                 retry_after_s=1.0,
             )
 
