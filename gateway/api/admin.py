@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gateway import __version__
 from gateway.api import answers, errors, shapes
+from gateway.api.artifact_admin import artifact_routes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
 from gateway.api.guard_admin import guard_routes
@@ -61,6 +62,7 @@ def create_admin_app(
     app.add_middleware(WholeBody, limits=body)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     app.include_router(key_routes(plane))
+    app.include_router(artifact_routes(plane))
     app.include_router(guard_routes(watch, shadows))
 
     async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:

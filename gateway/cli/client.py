@@ -41,14 +41,7 @@ class AdminClient:
     def __init__(self, url: str, environment: Mapping[str, str] = os.environ) -> None:
         """Raises BadInput where the key's file or the authority's cannot be read."""
         self._url = url.rstrip("/")
-        key = environment.get(KEY) or _read_key(environment.get(KEY_FILE))
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._verify: ssl.SSLContext | bool = True
-        if authority := environment.get(AUTHORITY):
-            try:
-                self._verify = ssl.create_default_context(cafile=authority)
-            except OSError as error:
-                raise BadInput(f"{AUTHORITY}={authority} cannot be read: {error}") from None
+        self._headers, self._verify = admin_access(environment)
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, Refused, OutcomeUnknown."""
@@ -96,6 +89,21 @@ class AdminClient:
         if answer.is_error:
             raise Refused(f"{url} answered {answer.status_code}", "")
         return answer.text
+
+
+def admin_access(
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[dict[str, str], ssl.SSLContext | bool]:
+    """The headers and the trust that the admin API is asked with. Raises BadInput."""
+    key = environment.get(KEY) or _read_key(environment.get(KEY_FILE))
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    authority = environment.get(AUTHORITY)
+    if not authority:
+        return headers, True
+    try:
+        return headers, ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise BadInput(f"{AUTHORITY}={authority} cannot be read: {error}") from None
 
 
 def _read_key(path: str | None) -> str:
