@@ -57,8 +57,7 @@ class FetchedAdapters:
                     f"what was fetched for {digest[:12]} has digest {found[:12]}; it is not used",
                     adapter=digest,
                 )
-            staged.chmod(0o755)  # the server may run as somebody else
-            staged.rename(target)
+            await asyncio.to_thread(_put, staged, target)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
@@ -77,3 +76,8 @@ class FetchedAdapters:
             raise FetchFailed(
                 f"the gateway cannot be asked: {error or type(error).__name__}"
             ) from error
+
+
+def _put(staged: Path, target: Path) -> None:
+    staged.chmod(0o755)  # the server may run as somebody else
+    staged.rename(target)
