@@ -1,0 +1,119 @@
+"""A real vLLM server on CPU in a process group of its own, on a free port.
+
+It is started where `scripts/vllm_env.sh` has made its environment (`make test-vllm` does); tests
+are skipped, with the reason, where it has not.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.model.source import default_cache
+
+VERSION = "0.32.0"
+_START_S = 420
+
+
+def environment() -> Path:
+    """The virtual environment with vLLM: `$VLLM_ENV`, or in the cache."""
+    return Path(os.environ.get("VLLM_ENV") or default_cache() / f"vllm-{VERSION}")
+
+
+@dataclass
+class VllmServer:
+    """One server. It keeps its port when it is started again."""
+
+    model: Path
+    max_len: int
+    flags: tuple[str, ...] = ()
+    port: int = 0
+    log: Path = Path(os.devnull)
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if not self.port:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
+        command = [
+            *(str(environment() / "bin" / "vllm"), "serve", str(self.model)),
+            *("--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port)),
+            *("--enable-lora", "--max-loras", "2", "--max-cpu-loras", "4", "--max-lora-rank", "16"),
+            *("--dtype", "float32", "--max-model-len", str(self.max_len), "--enforce-eager"),
+            *self.flags,
+        ]
+        settings = {
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+            "VLLM_LOGGING_LEVEL": "WARNING",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **settings},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its workers die with it
+            )
+        atexit.register(self.kill)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                said = self.log.read_text(errors="replace")[-3000:]
+                raise AssertionError(f"vLLM did not come up:\n{said}")
+            time.sleep(0.5)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a lost machine would."""
+        self._signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        """Stop it in its tracks; it keeps its connections and says nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health", timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def start_vllm(model: Path, *, max_len: int, flags: tuple[str, ...] = ()) -> VllmServer:
+    """A running server; skips the test where vLLM is not installed."""
+    if not (environment() / "bin" / "vllm").exists():
+        pytest.skip(f"needs vLLM in {environment()}: run `make test-vllm`, which installs it")
+    server = VllmServer(model, max_len, flags, log=model.parent / "vllm.log")
+    server.start()
+    return server
