@@ -1,4 +1,4 @@
-.PHONY: help setup run stack test lint bench-engine bench-control bench-guard forgetting format docs data clean
+.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-guard forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -15,6 +15,9 @@ stack: setup  ## Redis, two gateways and a Prometheus on this machine, without c
 
 test: setup  ## set up and run the tests
 	.venv/bin/pytest
+
+test-vllm: setup  ## the tests that ask a real vLLM server on CPU (installs it in the cache, about 2 GB)
+	VLLM_ENV=$$(scripts/vllm_env.sh) && export VLLM_ENV && .venv/bin/pytest -m vllm
 
 lint: setup  ## lint, formatting and static types
 	.venv/bin/ruff check .

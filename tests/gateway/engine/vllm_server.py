@@ -1,7 +1,7 @@
 """A real vLLM server on CPU in a process group of its own, on a free port.
 
-It is started where `scripts/vllm_env.sh` has made its environment (`make test-vllm` does); tests
-are skipped, with the reason, where it has not.
+`make test-vllm` makes its environment (`scripts/vllm_env.sh`) and names it in VLLM_ENV; without
+that the tests are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -19,15 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.model.source import default_cache
-
-VERSION = "0.32.0"
+ENVIRONMENT = "VLLM_ENV"  # the virtual environment that holds vLLM
 _START_S = 420
-
-
-def environment() -> Path:
-    """The virtual environment with vLLM: `$VLLM_ENV`, or in the cache."""
-    return Path(os.environ.get("VLLM_ENV") or default_cache() / f"vllm-{VERSION}")
 
 
 @dataclass
@@ -52,7 +45,7 @@ class VllmServer:
                 free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
         command = [
-            *(str(environment() / "bin" / "vllm"), "serve", str(self.model)),
+            *(f"{os.environ[ENVIRONMENT]}/bin/vllm", "serve", str(self.model)),
             *("--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--enable-lora", "--max-loras", "2", "--max-cpu-loras", "4", "--max-lora-rank", "16"),
             *("--dtype", "float32", "--max-model-len", str(self.max_len), "--enforce-eager"),
@@ -112,8 +105,8 @@ class VllmServer:
 
 def start_vllm(model: Path, *, max_len: int, flags: tuple[str, ...] = ()) -> VllmServer:
     """A running server; skips the test where vLLM is not installed."""
-    if not (environment() / "bin" / "vllm").exists():
-        pytest.skip(f"needs vLLM in {environment()}: run `make test-vllm`, which installs it")
+    if not os.environ.get(ENVIRONMENT):
+        pytest.skip(f"needs vLLM: run `make test-vllm`, which installs it and sets {ENVIRONMENT}")
     server = VllmServer(model, max_len, flags, log=model.parent / "vllm.log")
     server.start()
     return server
