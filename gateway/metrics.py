@@ -57,6 +57,12 @@ class Metrics:
         self.tokens_out = Counter(
             "gateway_generated_tokens", "Tokens generated.", ["workflow"], registry=self.registry
         )
+        self.fallbacks = Counter(
+            "gateway_request_fallbacks",
+            "Requests that went on to another target, by the class of the error that they met.",
+            ["workflow", "from_target", "to_target", "error"],
+            registry=self.registry,
+        )
         self.refused = Counter(
             "gateway_requests_refused",
             "Requests that no key let in, by the error's code.",

@@ -19,6 +19,7 @@ from gateway.errors import (
     EngineFault,
     GatewayError,
     NotFound,
+    QueueFull,
 )
 from gateway.guard.feedback import RecentAnswers
 from gateway.guard.shadows import Shadows
@@ -26,7 +27,8 @@ from gateway.guard.transcript import Transcript
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
 from gateway.routing.commands import nearest
-from gateway.routing.table import Decision
+from gateway.routing.falling_back import next_decision
+from gateway.routing.table import Decision, ErrorClass, Target
 
 log = logging.getLogger("gateway.requests")
 
@@ -85,11 +87,17 @@ class Answer:
     caller: Caller = ANYBODY
     transcript: Transcript | None = None  # where the route has a guard or a shadow
     asked: GenerationRequest | None = None  # of the engine, last
+    next_decision: Decision | None = None  # of the next attempt, where the last one fell back
+    # The targets that failed it, each with the error that sent it on.
+    fallen: list[tuple[Target, ErrorClass]] = field(default_factory=list)
 
     @property
     def headers(self) -> dict[str, str]:
         """What the decision was, for the client."""
-        return {"x-request-id": self.request_id, **decision_headers(self.decision)}
+        headers = {"x-request-id": self.request_id, **decision_headers(self.decision)}
+        if self.fallen:
+            headers["x-gateway-fallback"] = ", ".join(f"{t};{kind}" for t, kind in self.fallen)
+        return headers
 
     async def deltas(self, *, streamed: bool) -> AsyncIterator[Delta]:
         """The deltas of the answer, all of one model.
@@ -100,20 +108,21 @@ class Answer:
         running = self.services.in_flight.add(self.workflow)
         left_s = self.services.limits.seconds - (time.monotonic() - self.arrived)
         timer = asyncio.get_running_loop().call_later(max(0.0, left_s), running.expire)
-        outcome, last = "cancelled", self.arrived
+        outcome, last, stopping = "cancelled", self.arrived, False
         self.tokens_out = 0
         try:
             while True:
                 held: list[Delta] = []
-                self.decision = decision = self.services.decide(self.workflow)
+                decision = self.next_decision or self.services.decide(self.workflow)
+                self.decision, self.next_decision = decision, None
                 running.decision = decision
                 running.restart = False
                 route = decision.route
                 watched = route.guard is not None or route.shadow is not None
                 self.transcript = Transcript(self.n, self.arrived) if watched else None
-                self.asked = self._request(decision)
-                running.stream = stream = self.services.engine.generate(self.asked)
                 try:
+                    self.asked = self._request(decision)
+                    running.stream = stream = self.services.engine.generate(self.asked)
                     async for delta in stream:
                         if running.expired:
                             break
@@ -121,6 +130,7 @@ class Answer:
                             break
                         if delta.finish is FinishReason.CANCELLED:
                             self.transcript = None  # no fault of what answers
+                            stopping = True
                             raise EngineFault("the gateway is stopping")
                         if delta.token_ids:
                             last = self._count(len(delta.token_ids), last)
@@ -137,6 +147,12 @@ class Answer:
                     if running.sent:
                         raise
                     running.restart = True
+                except (EngineFault, QueueFull) as error:
+                    final = running.sent or running.expired or stopping
+                    if final or not self._fall_back(decision, error):
+                        raise
+                    self.tokens_out = 0
+                    continue
                 if running.expired:
                     raise AnswerTooSlow(
                         f"the request took more than its {self.services.limits.seconds:g} s; ask "
@@ -162,6 +178,23 @@ class Answer:
                 running.stream.cancel()
             self.services.in_flight.remove(running)
             self._finish(outcome)
+
+    def _fall_back(self, decision: Decision, error: EngineFault | QueueFull) -> bool:
+        """Whether the route sends a request that failed so on to another target; then it does."""
+        kind = ErrorClass.OVERLOAD if isinstance(error, QueueFull) else ErrorClass.ENGINE
+        failed = {decision.target, *(target for target, _ in self.fallen)}
+        plane = self.services.plane
+        following = next_decision(decision, failed, kind, plane.can_serve)
+        if following is None:
+            return False
+        self.fallen.append((decision.target, kind))
+        self.next_decision = following
+        self.services.metrics.fallbacks.labels(
+            self.workflow, str(decision.target), str(following.target), kind.value
+        ).inc()
+        if self.transcript is not None:
+            self._observe(decision, self.transcript, error.code)
+        return True
 
     def _count(self, tokens: int, last: float) -> float:
         """Note `tokens` new ones; `last` is when the ones before came. Returns when these did."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gateway.engine.base import Engine
-from gateway.errors import GatewayError
+from gateway.errors import EngineUnavailable, GatewayError
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing.table import AdapterRef, Target
 
@@ -109,6 +109,11 @@ class KnownAdapters:
                 continue
             try:
                 await self.load(target.digest)
+            except EngineUnavailable as error:
+                # That says nothing of the adapter: its requests fail by the engine's own error,
+                # and the engine loads it when it can.
+                self._held.add(target.digest)
+                log.error("adapter %s is not loaded yet: %s", target, error.message)
             except GatewayError as error:
                 self.lose(target, error.message)
 

@@ -129,7 +129,7 @@ class LiveTable:
         before = self._wanted
         self._wanted = view(state, self._adapters.published, self._adapters.lost, before)
         self.table, self.pending = gated(
-            self.table, before.table, self._wanted, self._usable, self._revoked, self.pending
+            self.table, before.table, self._wanted, self.usable, self._revoked, self.pending
         )
         self._derived()
 
@@ -139,7 +139,8 @@ class LiveTable:
         published = self._adapters.published(target.digest)
         return adapter_state(self.state, target.digest, published) is AdapterState.REVOKED
 
-    def _usable(self, target: Target) -> bool:
+    def usable(self, target: Target) -> bool:
+        """Whether `target` is not revoked and can be served by this process."""
         return not self._revoked(target) and self._adapters.lost(target) is None
 
     def _notify_deferred(self, old: RoutingTable) -> None:

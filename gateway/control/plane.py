@@ -260,6 +260,10 @@ class ControlPlane(Operations):
 
     # Reads.
 
+    def can_serve(self, target: Target) -> bool:
+        """Whether requests may go to `target` here: it is not revoked, and to be had."""
+        return self._live.usable(target)
+
     def lose(self, target: Target, why: str) -> None:
         """A request found that the adapter cannot be loaded: its routes go to their fallback."""
         self._adapters.lose(target, why)

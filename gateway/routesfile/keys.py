@@ -82,6 +82,13 @@ ENTRY = (
         "what answers while the workflow is disabled, or its adapter revoked; as target",
         default="base",
     ),
+    Key(
+        "on_error",
+        (list,),
+        "which errors, before the first token, send a request on to the fallback and then to base: "
+        "engine (it failed or cannot be asked), overload (it takes no more at present)",
+        default="none: the client gets the error",
+    ),
     Key("description", (str,), "what the workflow is for; shown to operators"),
     Key(
         "max_tokens",

@@ -16,8 +16,9 @@ from gateway.routesfile.fields import FieldReader
 from gateway.routesfile.guard import GuardReader
 from gateway.routesfile.json_values import is_json_mapping
 from gateway.routesfile.keys import BY_NAME, TOP, VERSION
+from gateway.routesfile.on_error import error_classes
 from gateway.routesfile.shadow import ShadowEntry, read_shadow
-from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef
+from gateway.routing.table import BASE, NAME_PATTERN, AdapterRef, ErrorClass
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -46,6 +47,7 @@ class Entry:
     response_schema: Mapping[str, Any] | None
     guard: GuardRule | None
     shadow: ShadowEntry | None
+    on_error: tuple[ErrorClass, ...]
     places: Mapping[str, Place] = field(compare=False)
 
 
@@ -189,6 +191,12 @@ class _Parser:
                 f"{path}.default_max_tokens",
                 f"is {default}, over this workflow's max_tokens of {limit}",
             )
+        on_error: tuple[ErrorClass, ...] = ()
+        if "on_error" in values:
+            try:
+                on_error = error_classes(values["on_error"])
+            except BadInput as error:
+                self._fault(fields["on_error"][1], f"{path}.on_error", error.message)
         reader = FieldReader(self._mapping, self._value, self._fault)
         guard: GuardRule | None = None
         if "guard" in values:
@@ -209,6 +217,7 @@ class _Parser:
             response_schema=values.get("response_schema"),
             guard=guard,
             shadow=shadow,
+            on_error=on_error,
             places={
                 field_name: Place(n.start_mark.line - key.start_mark.line, n.start_mark.column + 1)
                 for field_name, n in [("", key), *((k, n) for k, (_, n) in fields.items())]

@@ -106,6 +106,7 @@ def validate(
                 response_schema=entry.response_schema,
                 guard=guard_of(entry, to, registry, live.get(entry.workflow), note),
                 shadow=shadow,
+                on_error=entry.on_error,
             )
         stands = live.get(entry.workflow)
         routes.append(stands if stands is not None and stands.same(route) else route)

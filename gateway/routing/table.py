@@ -32,6 +32,13 @@ class Reason(StrEnum):
     DEFAULT = "default"
 
 
+class ErrorClass(StrEnum):
+    """What a request may fail of that another target may not."""
+
+    ENGINE = "engine"  # the engine, or the servers that it asks, failed or cannot be asked
+    OVERLOAD = "overload"  # it takes no more at present
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class AdapterRef:
     """`name@version`, the human name of an adapter. Its identity is its digest."""
@@ -99,6 +106,7 @@ class Route:
     response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     guard: GuardRule | None = None  # what is watched; nothing here looks into it
     shadow: Shadow | None = None  # likewise
+    on_error: tuple[ErrorClass, ...] = ()  # what sends a request on to fallback, then to base
 
     def same(self, other: Route) -> bool:
         """Whether nothing differs, the order of a schema's keys included: it has a meaning, and

@@ -10,7 +10,7 @@ from gateway.guard.values import CheckKind, OnTrip
 from gateway.routesfile.guard_keys import COMMON, GUARD, MEANINGS, OWN, keys_of
 from gateway.routesfile.keys import ENTRY, TOP, VERSION, Key
 from gateway.routesfile.shadow import SHADOW
-from gateway.routing.table import BASE, NAME_PATTERN, VERSION_PATTERN
+from gateway.routing.table import BASE, NAME_PATTERN, VERSION_PATTERN, ErrorClass
 from scripts.docs.markdown import code, sentence, table
 
 _SCHEMA = "routes.schema.json"
@@ -143,6 +143,8 @@ def _property(key: Key) -> dict[str, Any]:
         found["maximum"] = key.maximum
     if key.name in ("labels", "scripts"):
         found |= {"items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
+    if key.name == "on_error":
+        found |= {"items": {"enum": list(ErrorClass)}, "minItems": 1, "uniqueItems": True}
     if key.name == "on_trip":
         found["enum"] = [action.value for action in OnTrip]
     if key.name in ("target", "fallback"):
