@@ -66,13 +66,17 @@ async def start(upstream_files: Files) -> AsyncIterator[Start]:
     engines: list[UpstreamEngine] = []
 
     async def made(
-        servers: Sequence[ScriptedServer], *, timeouts: Timeouts | None = None, **more: object
+        servers: Sequence[ScriptedServer],
+        *,
+        timeouts: Timeouts | None = None,
+        pause_s: float = 0.1,
+        **more: object,
     ) -> UpstreamEngine:
         options = UpstreamOptions(
             servers=tuple(ServerAddress(server.url) for server in servers),
             model=MODEL,
             timeouts=timeouts or Timeouts(check_every_s=0.05),
-            breaker=BreakerRule(pause_s=0.1),
+            breaker=BreakerRule(pause_s=pause_s),
             **more,  # type: ignore[arg-type]
         )
         engine = UpstreamEngine(

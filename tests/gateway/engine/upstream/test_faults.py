@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.engine.base import FinishReason
+from gateway.engine.upstream.engine import UpstreamEngine
 from gateway.engine.upstream.faults import Fault
 from gateway.engine.upstream.options import Timeouts
 from gateway.errors import BadInput, EngineFault, EngineUnavailable, QueueFull
@@ -100,26 +101,42 @@ async def test_a_slow_first_token_is_tried_elsewhere_and_a_slow_next_one_is_an_e
         await answer(engine, request())
 
 
-async def test_failures_eject_a_server_and_a_trial_brings_it_back(
-    servers: list[ScriptedServer], start: Start
-) -> None:
-    engine = await start(servers)
+async def ejected(servers: list[ScriptedServer], engine: UpstreamEngine) -> ScriptedServer:
+    """Have the server that these requests go to fail until it is ejected."""
     await answer(engine, request())
     home = next(server for server in servers if server.bodies)
     home.script.refuse = 500
     for _ in range(3):
         await answer(engine, request())
-    tried = len(home.bodies)
-    await answer(engine, request())
-    assert len(home.bodies) == tried  # ejected: not asked
-    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "open"
+    assert len(home.bodies) == 4
     home.script.refuse = 0
-    await until(
-        lambda: next(s for s in engine.stats().servers if s.name == home.url).circuit != "open"
-    )
+    return home
+
+
+def circuit(engine: UpstreamEngine, server: ScriptedServer) -> str:
+    return next(one.circuit for one in engine.stats().servers if one.name == server.url)
+
+
+async def test_failures_in_a_row_eject_a_server(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers, pause_s=60)
+    home = await ejected(servers, engine)
+    assert circuit(engine, home) == "open"
+    for _ in range(3):
+        assert await text_of(engine, request()) == "Aabc"
+    assert len(home.bodies) == 4  # it was not asked
+
+
+async def test_a_trial_brings_an_ejected_server_back(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    home = await ejected(servers, engine)
+    await until(lambda: circuit(engine, home) == "half_open")
     await answer(engine, request())
-    assert len(home.bodies) == tried + 1
-    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "closed"
+    assert len(home.bodies) == 5
+    await until(lambda: circuit(engine, home) == "closed")
 
 
 async def test_waiting_requests_leave_a_server_whose_checks_fail(
@@ -134,7 +151,7 @@ async def test_waiting_requests_leave_a_server_whose_checks_fail(
     home.script.ill = True
     assert await waiting == "Aabc"
     await until(lambda: home.left == 1)  # the server was told to stop working on it
-    assert next(s for s in engine.stats().servers if s.name == home.url).circuit == "unwell"
+    assert circuit(engine, home) == "unwell"
 
 
 async def test_retries_stay_inside_their_budget(
