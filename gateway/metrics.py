@@ -14,6 +14,7 @@ from gateway.engine.base import Engine
 from gateway.errors import GatewayError, RateLimited
 from gateway.readings import Capacities, FleetReadings, RouteReadings
 from gateway.routing.table import Reason
+from gateway.server_metrics import server_metrics
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -239,6 +240,7 @@ class _Live(Collector):
                 int(self._plane.log_error is None),
             ),
         }
+        yield from server_metrics(stats)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         counters = {
