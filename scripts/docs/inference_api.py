@@ -52,8 +52,8 @@ def page() -> str:
             "listed here is refused by name with 400, never ignored.\n",
             "Each answer says in its headers what was decided: `x-request-id`,\n"
             "`x-gateway-workflow`, `x-gateway-target` (`base` or `name@version`),\n"
-            "`x-gateway-revision` and `x-gateway-reason`. `x-gateway-fallback` lists the targets that\n"
-            "failed the request before (`on_error` of its route), each with the error's class.\n"
+            "`x-gateway-revision` and `x-gateway-reason`. `x-gateway-fallback` lists the targets\n"
+            "that failed the request before (`on_error` of its route), with the error's class.\n"
             "Errors are OpenAI error objects.\n",
             endpoints(found),
             bodies(found),

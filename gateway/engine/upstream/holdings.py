@@ -91,7 +91,8 @@ class Holdings:
         if self._server.dialect.models is None:
             return
         turns = self._turns
-        names = [one.name for one in await self._server.listed()]
+        # What has no parent is a base model, whatever it is called.
+        names = [one.name for one in await self._server.listed() if one.parent is not None]
         if turns == self._turns and not self._loading and not self._unloading:
             self._believe(digest for name in names if (digest := digest_of(name)) is not None)
 

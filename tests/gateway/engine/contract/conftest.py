@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
 
 from gateway.engine.base import Delta, Engine, GenerationRequest, SamplingParams
-from gateway.engine.embedded.engine import EmbeddedEngine
-from gateway.engine.embedded.options import EngineOptions
-from gateway.engine.upstream.engine import UpstreamEngine
-from gateway.engine.upstream.options import ServerAddress, Timeouts, UpstreamOptions
-from gateway.model.fingerprint import fingerprint
-from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
-from tests import tiny
-from tests.gateway.engine.vllm_server import VllmServer, start_vllm
-
-# Attention of vLLM on CPU has kernels for heads of 32 and more.
-HEAD_DIM = 32
-MAX_LEN = 256
-
-
-@dataclass
-class Files:
-    """A tiny base and its adapters."""
-
-    root: Path
-    model: Path
-    adapters: list[AdapterArtifact]
-    fingerprint: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fingerprint = fingerprint(self.model)
+from tests.gateway.engine.real import Files, embedded_over, upstream_over
+from tests.gateway.engine.vllm_server import VllmServer
 
 
 @dataclass
@@ -68,41 +44,6 @@ class Subject:
     async def tokens(self, request: GenerationRequest, index: int = 0) -> list[int]:
         deltas = await self.answer(request)
         return [token for d in deltas if d.index == index for token in d.token_ids]
-
-
-@pytest.fixture(scope="session")
-def contract_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    root = tmp_path_factory.mktemp("contract")
-    model = tiny.make_tiny_model(root / "model", head_dim=HEAD_DIM)
-    registry = Registry(root / "registry")
-    adapters = [
-        tiny.publish(
-            registry, tiny.make_tiny_adapter(root / f"a{n}", model, seed=n), f"a@{n}", model
-        )
-        for n in (1, 2)
-    ]
-    return Files(root, model, adapters)
-
-
-@pytest.fixture(scope="session")
-def vllm_server(contract_files: Files) -> VllmServer:
-    """One real vLLM server for the session; skips, with the reason, where there is none."""
-    return start_vllm(contract_files.model, max_len=MAX_LEN)
-
-
-def embedded_over(files: Files) -> EmbeddedEngine:
-    options = EngineOptions(device="cpu", slots=2, max_rows=6, max_len=MAX_LEN, prefill_tokens=16)
-    return EmbeddedEngine(files.model, name="tiny", fingerprint=files.fingerprint, options=options)
-
-
-def upstream_over(files: Files, *urls: str, **more: object) -> UpstreamEngine:
-    options = UpstreamOptions(
-        servers=tuple(ServerAddress(url) for url in urls),
-        max_len=MAX_LEN,
-        timeouts=Timeouts(check_every_s=0.5, check_s=5),
-        **more,  # type: ignore[arg-type]
-    )
-    return UpstreamEngine(files.model, name="tiny", fingerprint=files.fingerprint, options=options)
 
 
 @pytest.fixture(

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.engine.base import Delta, FinishReason
 from gateway.errors import AdapterRejected, BadInput, EngineFault
-from tests.gateway.engine.contract.conftest import MAX_LEN, Subject
+from tests.gateway.engine.contract.conftest import Subject
+from tests.gateway.engine.real import MAX_LEN
 from tests.gateway.engine.test_mixed_batches import alone
 
 PROMPT = tuple(range(20, 40))
