@@ -158,7 +158,7 @@ class UpstreamEngine:
         return EngineStats(
             running_rows=dispatcher.running,
             queue_depth=dispatcher.waiting,
-            kv_tokens_used=sum(one.load for one in replicas),
+            kv_tokens_used=0,  # theirs to tell
             kv_tokens_total=0,
             resident_adapters=tuple(sorted({d for held in holdings for d in held.digests})),
             pinned_adapters=tuple(sorted(self._pinned)),
