@@ -66,12 +66,9 @@ def vllm_body(request: GenerationRequest, model: str, adapter: str | None) -> di
     if sampling.prompt_logprobs is not None:
         body["echo"] = True
     if sampling.json_schema is not None:
-        body["structured_outputs"] = {
-            "json": dict(sampling.json_schema),
-            "disable_any_whitespace": True,
-        }
+        body["structured_outputs"] = {"json": dict(sampling.json_schema)}
     elif sampling.json_object:
-        body["structured_outputs"] = {"json_object": True, "disable_any_whitespace": True}
+        body["structured_outputs"] = {"json_object": True}
     return body
 
 

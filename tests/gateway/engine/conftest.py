@@ -39,4 +39,7 @@ def second_vllm_server(contract_files: Files) -> VllmServer:
     return start_vllm(contract_files.model, max_len=MAX_LEN, flags=_FLAGS)
 
 
-_FLAGS = ("--max-num-queued-reqs", str(QUEUE))
+_FLAGS = (
+    *("--max-num-queued-reqs", str(QUEUE)),
+    *("--structured-outputs-config", '{"disable_any_whitespace": true}'),
+)

@@ -41,7 +41,7 @@ def upstream_over(
     options = UpstreamOptions(
         servers=tuple(ServerAddress(url) for url in urls),
         max_len=MAX_LEN,
-        timeouts=timeouts or Timeouts(check_every_s=0.5, check_s=5),
+        timeouts=timeouts or Timeouts(first_token_s=300, check_every_s=0.5, check_s=5),
         **more,  # type: ignore[arg-type]
     )
     return UpstreamEngine(files.model, name="tiny", fingerprint=files.fingerprint, options=options)

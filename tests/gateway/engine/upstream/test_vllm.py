@@ -127,7 +127,7 @@ async def test_a_frozen_server_keeps_no_request_and_comes_back(
     vllm_server: VllmServer, second_vllm_server: VllmServer, contract_files: Files, over: Over
 ) -> None:
     servers = (vllm_server, second_vllm_server)
-    timeouts = Timeouts(first_token_s=20, check_s=1, check_every_s=0.5)
+    timeouts = Timeouts(first_token_s=60, check_s=1, check_every_s=0.5)
     engine = await over(*servers, timeouts=timeouts)
     one = contract_files.adapters[0]
     await engine.make_resident(one)
