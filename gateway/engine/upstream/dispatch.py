@@ -91,27 +91,37 @@ class Dispatcher:
         self.preemptions = 0
         self.tokens_generated = 0
 
-    async def run(self, request: GenerationRequest, stream: DeltaStream) -> None:
-        """Answer `request` into `stream`, to its end or its error. Cancelled, it ends the stream
-        as a cancelled one ends."""
+    def start(
+        self, request: GenerationRequest, stream: DeltaStream, loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        """Answer `request` into `stream`, to its end or its error. The task may be cancelled at
+        any time, also before it has run: the stream then ends as a cancelled one ends."""
         progress = _begin(request, stream)
+        task = loop.create_task(self._run(progress), name=f"request {request.request_id}")
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if done.cancelled():
+                # Of background work nothing was given out yet.
+                for index in range(request.n) if request.background else sorted(progress.open):
+                    stream.deliver(Delta(index, "", (), finish=FinishReason.CANCELLED))
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _run(self, progress: Progress) -> None:
+        request, stream = progress.request, progress.stream
         self.requests += 1
         if not request.background:
             self._budget = self._budget.requested()
             self.waiting += request.n
         try:
             if request.background:
-                progress = await self._answer_in_background(progress)
-                for delta in progress.held:
+                for delta in await self._answer_in_background(progress):
                     stream.deliver(delta)
             else:
                 await self._answer(progress)
         except GatewayError as error:
             stream.deliver(error)
-        except asyncio.CancelledError:
-            for index in sorted(progress.open):
-                stream.deliver(Delta(index, "", (), finish=FinishReason.CANCELLED))
-            raise
         except Exception:
             log.exception("request %s failed in the gateway", request.request_id)
             stream.deliver(EngineFault("the engine failed while generating"))
@@ -123,14 +133,14 @@ class Dispatcher:
             else:
                 self.waiting -= request.n
 
-    async def _answer_in_background(self, progress: Progress) -> Progress:
+    async def _answer_in_background(self, progress: Progress) -> list[Delta]:
         """Where nothing else of this gateway runs, from its beginning as often as it has to give
         way. Its answer is given out whole."""
         while True:
             replica = await self._fleet.idle()
             try:
                 await self._attempt(replica, progress)
-                return progress
+                return progress.held
             except ServerFault as fault:
                 replica.failed(fault.fault, self._now())
                 if fault.fault is Fault.PREEMPTED:
@@ -210,6 +220,8 @@ class Dispatcher:
         loop, idle_s = asyncio.get_running_loop(), self._timeouts.idle_s
         wait = work.wait
         assert wait is not None
+        if work.ejected is not None:  # while its adapter was loaded: the limit is not moved again
+            raise ServerFault(work.ejected, f"a request was sent away from {replica.name}")
         wait.reschedule(loop.time() + self._timeouts.first_token_s)
         # Unique: two requests of one id are refused by some servers.
         request_id = f"{request.request_id}-{uuid4().hex[:8]}"

@@ -23,7 +23,7 @@ from gateway.engine.upstream.breaker import Breaker
 from gateway.engine.upstream.dialect import DIALECTS
 from gateway.engine.upstream.dispatch import Dispatcher
 from gateway.engine.upstream.files import AdapterFiles
-from gateway.engine.upstream.first_look import Found, look
+from gateway.engine.upstream.first_look import Found, examine, look
 from gateway.engine.upstream.fleet import Fleet
 from gateway.engine.upstream.health import HealthWatch
 from gateway.engine.upstream.holdings import Holdings
@@ -118,7 +118,7 @@ class UpstreamEngine:
             for index in range(request.n):  # nothing is asked for, and servers refuse that
                 stream.deliver(Delta(index, "", (), finish=FinishReason.LENGTH))
             return stream
-        task = loop.create_task(self._dispatcher.run(request, stream))
+        task = self._dispatcher.start(request, stream, loop)
         tasks = self._background if request.background else self._running
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -171,7 +171,7 @@ class UpstreamEngine:
             kv_bytes=0,
             steps=dispatcher.requests,
             tokens_generated=dispatcher.tokens_generated,
-            healthy=any(one.usable(now) for one in replicas),
+            healthy=any(one.in_service(now) for one in replicas),
             background_rows=sum(work.background for one in replicas for work in one.works),
             background_queue_depth=len(self._background),
             background_preemptions=dispatcher.preemptions,
@@ -247,7 +247,11 @@ class UpstreamEngine:
             self._tasks = [
                 loop.create_task(
                     HealthWatch(
-                        one, self._options.timeouts, self._options.failed_checks, self._wanted
+                        one,
+                        self._options.timeouts,
+                        self._options.failed_checks,
+                        self._wanted,
+                        self._examine,
                     ).run(),
                     name=f"watch {one.name}",
                 )
@@ -256,6 +260,12 @@ class UpstreamEngine:
         elif self._loop is not loop:
             raise RuntimeError("the upstream engine lives on one event loop, and this is another")
         return loop
+
+    async def _examine(self, server: Server) -> None:
+        """Make sure that a server runs the base that the others do. Raises BadInput,
+        ServerFault."""
+        found = await examine(server, self._dispatcher.model, self._text)
+        self._dispatcher.model = found.model
 
     def _wanted(self, replica: Replica) -> list[AdapterArtifact]:
         """The pinned adapters that this server is a home of."""

@@ -24,10 +24,10 @@ _PROBE = "Route 66, naïve café 日本語 🙂\n\tand  two spaces"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is. `model` is empty where no server answered and none was named."""
+    """What is served. `model` is empty where no server answered and none was named."""
 
-    model: str
-    max_len: int | None  # the smallest that a server has
+    model: str  # its name
+    max_len: int | None  # tokens of its context; of several servers, the smallest
 
 
 def base_of(listed: Sequence[Listed], wanted: str, server: str) -> Listed:
@@ -44,38 +44,40 @@ def base_of(listed: Sequence[Listed], wanted: str, server: str) -> Listed:
     )
 
 
+async def examine(server: Server, wanted: str, text: HuggingFaceText) -> Found:
+    """What one server runs. Raises BadInput where that is not `wanted` (if it is named), or where
+    it cuts text otherwise than the tokenizer here: token ids would mean something else to it.
+    Raises ServerFault where it does not answer."""
+    if server.dialect.models is None:
+        return Found(wanted or "base", None)
+    base = base_of(await server.listed(), wanted, server.url)
+    said = await server.tokens_of(base.name, _PROBE)
+    if said is not None and said != text.encode(_PROBE):
+        raise BadInput(
+            f"{server.url} runs a model with another tokenizer than the one here; set model to "
+            "the folder of the base that it serves",
+            param="model",
+        )
+    return Found(base.name, base.max_len)
+
+
 async def look(servers: Sequence[Server], wanted: str, text: HuggingFaceText) -> Found:
-    """Ask all. Raises BadInput where two serve different bases, or one cuts text otherwise than
-    the tokenizer here: token ids would then mean something else to it."""
-    names: dict[str, str] = {}
-    lengths: list[int] = []
+    """Ask all. Raises BadInput as `examine`, and where two serve different bases."""
+    found: dict[str, Found] = {}
 
     async def one(server: Server) -> None:
         try:
-            listed = await server.listed()
-            if server.dialect.models is None:
-                names[server.url] = wanted or "base"
-                return
-            base = base_of(listed, wanted, server.url)
-            said = await server.tokens_of(base.name, _PROBE)
+            found[server.url] = await examine(server, wanted, text)
         except ServerFault as fault:
             log.error("%s: %s; it is asked again", server.url, fault.message)
-            return
-        if said is not None and said != text.encode(_PROBE):
-            raise BadInput(
-                f"{server.url} runs a model with another tokenizer than the one here; set model to "
-                "the folder of the base that it serves",
-                param="model",
-            )
-        names[server.url] = base.name
-        if base.max_len is not None:
-            lengths.append(base.max_len)
 
     await asyncio.gather(*(one(server) for server in servers))
+    names = {url: one.model for url, one in found.items()}
     if len(set(names.values())) > 1:
         raise BadInput(
             f"the servers serve different base models: {names}; give them one name "
             "(vLLM: --served-model-name) or set server_model",
             param="server_model",
         )
+    lengths = [one.max_len for one in found.values() if one.max_len is not None]
     return Found(next(iter(names.values()), wanted), min(lengths, default=None))

@@ -84,7 +84,7 @@ class Fleet:
         """The servers that are to hold an adapter before it is asked for: of those that can be
         asked, the first by its preference."""
         now = self._now()
-        by_name = {one.name: one for one in self.replicas if one.usable(now)}
+        by_name = {one.name: one for one in self.replicas if one.in_service(now)}
         order = [by_name[name] for name in ranked(by_name, digest.encode()[:64])]
         return order[: self._copies or len(order)]
 

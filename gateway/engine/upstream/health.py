@@ -5,29 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.engine.upstream.faults import ServerFault
 from gateway.engine.upstream.options import Timeouts
 from gateway.engine.upstream.replica import Replica
+from gateway.engine.upstream.server import Server
+from gateway.errors import BadInput
 from gateway.registry.values import AdapterArtifact
 
 log = logging.getLogger(__name__)
 
 # The adapters that this server should hold at present.
 Wanted = Callable[[Replica], list[AdapterArtifact]]
+# Makes sure that a server runs what the others do; raises BadInput, ServerFault.
+Examine = Callable[[Server], Awaitable[None]]
 
 
 class HealthWatch:
     """Checks every few seconds, and at once where a request found something wrong."""
 
     def __init__(
-        self, replica: Replica, timeouts: Timeouts, failed_checks: int, wanted: Wanted
+        self,
+        replica: Replica,
+        timeouts: Timeouts,
+        failed_checks: int,
+        wanted: Wanted,
+        examine: Examine,
     ) -> None:
         self._replica = replica
         self._timeouts = timeouts
         self._failed_checks = failed_checks
         self._wanted = wanted
+        self._examine = examine
+        self._examined = False  # since it was last found unwell
 
     async def run(self) -> None:
         """Runs until it is cancelled, whatever goes wrong."""
@@ -49,13 +60,17 @@ class HealthWatch:
         replica, was = self._replica, self._replica.well
         try:
             await replica.server.check()
+            if not self._examined:  # what was started there may be something else
+                await self._examine(replica.server)
+                self._examined = True
             await replica.holdings.reconcile()
-        except ServerFault as fault:
-            replica.checked(fault, self._failed_checks)
+        except (ServerFault, BadInput) as fault:
+            replica.checked(well=False, at_most=self._failed_checks)
             if was and not replica.well:
                 log.error("%s gets no more requests: %s", replica.name, fault.message)
+            self._examined = self._examined and replica.well
             return
-        replica.checked(None, self._failed_checks)
+        replica.checked(well=True, at_most=self._failed_checks)
         if not was:
             log.warning("%s is well again", replica.name)
         for adapter in self._wanted(replica):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.engine.base import GenerationRequest, ServerReading
 from gateway.engine.upstream.breaker import Breaker, Circuit
-from gateway.engine.upstream.faults import BAD, Fault, ServerFault
+from gateway.engine.upstream.faults import BAD, Fault
 from gateway.engine.upstream.holdings import Holdings
 from gateway.engine.upstream.server import Server
 
@@ -54,8 +54,12 @@ class Replica:
     def name(self) -> str:
         return self.server.url
 
+    def in_service(self, now: float) -> bool:
+        """Whether it gets requests, if perhaps one at a time."""
+        return self.well and self.breaker.circuit(now) is not Circuit.OPEN
+
     def usable(self, now: float) -> bool:
-        """Whether it may get a request at all."""
+        """Whether it may get a request now."""
         return self.well and self.breaker.allows(now)
 
     def has_room(self, choices: int) -> bool:
@@ -115,9 +119,9 @@ class Replica:
         """A request left before anything could be said of the server."""
         self.breaker = self.breaker.abandoned()
 
-    def checked(self, error: ServerFault | None, at_most: int) -> None:
+    def checked(self, *, well: bool, at_most: int) -> None:
         """A health check came out. After `at_most` failures in a row it gets no requests."""
-        if error is None:
+        if well:
             self.failed_checks, self.well = 0, True
             self.freed.set()
             return

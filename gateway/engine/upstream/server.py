@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gateway.engine.upstream.dialect import Dialect
 from gateway.engine.upstream.faults import Fault, ServerFault, of_transport
 from gateway.engine.upstream.options import Timeouts
 
+_ALREADY = re.compile(r"already (been )?loaded", re.IGNORECASE)
 _SAID_AT_MOST = 500  # characters of a server's error that are kept
 
 
@@ -93,7 +95,7 @@ class Server:
         body = {"lora_name": name, "lora_path": path}
         answer = await self._ask("POST", self.dialect.load, self._timeouts.load_s, body)
         said = _message(answer)
-        if answer.status_code == 200 or "already" in said.lower():
+        if answer.status_code == 200 or _ALREADY.search(said):
             return  # what is there under this name has this content
         raise ServerFault(Fault.ADAPTER_REFUSED, f"{self.url} does not load it: {said}")
 

@@ -70,11 +70,12 @@ async def start(upstream_files: Files) -> AsyncIterator[Start]:
         *,
         timeouts: Timeouts | None = None,
         pause_s: float = 0.1,
+        model: str = MODEL,
         **more: object,
     ) -> UpstreamEngine:
         options = UpstreamOptions(
             servers=tuple(ServerAddress(server.url) for server in servers),
-            model=MODEL,
+            model=model,
             timeouts=timeouts or Timeouts(check_every_s=0.05),
             breaker=BreakerRule(pause_s=pause_s),
             **more,  # type: ignore[arg-type]

@@ -54,6 +54,8 @@ class ScriptedServer:
         self.bodies: list[dict[str, Any]] = []  # of requests that were asked for
         self.loads: list[str] = []
         self.unloads: list[str] = []
+        self.base = MODEL
+        self.shift = 0  # of every token id: another tokenizer
         self.left = 0  # requests whose client went away
         self.port = 0
         self._server: uvicorn.Server | None = None
@@ -103,13 +105,14 @@ class ScriptedServer:
         return Response(status_code=503 if self.script.ill else 200)
 
     async def _models(self, _: Request) -> Response:
-        base = {"id": MODEL, "parent": None, "max_model_len": 300}
+        base = {"id": self.base, "parent": None, "max_model_len": 300}
         cards = [{"id": name, "parent": MODEL} for name in self.adapters]
         return JSONResponse({"object": "list", "data": [base, *cards]})
 
     async def _tokenize(self, request: Request) -> Response:
         text = (await request.json())["prompt"]
-        return JSONResponse({"tokens": TOKENIZER(text)["input_ids"]})
+        ids = [token + self.shift for token in TOKENIZER(text)["input_ids"]]
+        return JSONResponse({"tokens": ids})
 
     async def _load(self, request: Request) -> Response:
         body = await request.json()

@@ -13,7 +13,7 @@ from gateway.engine.upstream.faults import Fault
 from gateway.engine.upstream.options import Timeouts
 from gateway.errors import BadInput, EngineFault, EngineUnavailable, QueueFull
 from tests.gateway.engine.upstream.conftest import Start, answer, request, text_of, until
-from tests.gateway.engine.upstream.scripted import ScriptedServer
+from tests.gateway.engine.upstream.scripted import MODEL, ScriptedServer
 
 QUICK = Timeouts(first_token_s=0.3, idle_s=0.3, check_s=0.3, check_every_s=0.05)
 
@@ -299,3 +299,44 @@ async def test_background_work_gives_way_and_is_whole_in_the_end(
     assert await live == "Aabc"
     assert await work == "Aabc"
     assert engine.stats().background_preemptions == 1
+
+
+async def test_servers_that_come_later_are_learned_from_and_strangers_get_nothing(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    one, stranger = servers[:2]
+    stranger.base = "another"
+    for server in (one, stranger):
+        await server.kill()
+    engine = await start([one, stranger], model="")
+    with pytest.raises(EngineUnavailable):
+        await answer(engine, request())
+    await one.start()
+    await until(lambda: circuit(engine, one) == "closed")
+    assert await text_of(engine, request()) == "Aabc"
+    await stranger.start()
+    for n in range(20):
+        await answer(engine, request(prompt=(n, 6, 7)))
+    assert not stranger.bodies
+    assert circuit(engine, stranger) == "unwell"
+
+
+async def test_an_engine_does_not_start_over_servers_of_another_model(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    servers[1].base = "another"
+    with pytest.raises(BadInput, match="set server_model"):
+        await start(servers)
+    servers[1].base = MODEL
+    servers[2].shift = 1
+    with pytest.raises(BadInput, match="another tokenizer"):
+        await start(servers)
+
+
+async def test_a_request_that_is_cancelled_before_it_has_run_ends_too(
+    servers: list[ScriptedServer], start: Start
+) -> None:
+    engine = await start(servers)
+    stream = engine.generate(request())
+    await engine.close()
+    assert [delta.finish async for delta in stream] == [FinishReason.CANCELLED]
