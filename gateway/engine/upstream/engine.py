@@ -92,9 +92,12 @@ class UpstreamEngine:
         """Ask the servers what they serve. Not on an event loop. Raises BadInput where they serve
         another model; that none answers is no reason not to start."""
         found = asyncio.run(self._first_look())
-        self._dispatcher.model = found.model
-        if found.max_len is not None and found.max_len < self._info.max_len:
-            self._info = replace(self._info, max_len=found.max_len)
+        for replica in self._fleet.replicas:
+            replica.well = replica.name in found  # the others, once they answer
+        for one in found.values():
+            self._dispatcher.model = one.model
+            if one.max_len is not None and one.max_len < self._info.max_len:
+                self._info = replace(self._info, max_len=one.max_len)
         self._accepting = True
 
     def generate(self, request: GenerationRequest) -> DeltaStream:
@@ -231,7 +234,7 @@ class UpstreamEngine:
             connections=self._options.requests,
         )
 
-    async def _first_look(self) -> Found:
+    async def _first_look(self) -> dict[str, Found]:
         # With connections of its own: the others belong to the loop that the engine will live on.
         servers = [self._server(address.url) for address in self._options.servers]
         try:

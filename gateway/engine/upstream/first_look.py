@@ -24,10 +24,10 @@ _PROBE = "Route 66, naïve café 日本語 🙂\n\tand  two spaces"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is served. `model` is empty where no server answered and none was named."""
+    """What a server runs."""
 
-    model: str  # its name
-    max_len: int | None  # tokens of its context; of several servers, the smallest
+    model: str  # its name there
+    max_len: int | None  # tokens of its context
 
 
 def base_of(listed: Sequence[Listed], wanted: str, server: str) -> Listed:
@@ -61,8 +61,11 @@ async def examine(server: Server, wanted: str, text: HuggingFaceText) -> Found:
     return Found(base.name, base.max_len)
 
 
-async def look(servers: Sequence[Server], wanted: str, text: HuggingFaceText) -> Found:
-    """Ask all. Raises BadInput as `examine`, and where two serve different bases."""
+async def look(
+    servers: Sequence[Server], wanted: str, text: HuggingFaceText
+) -> dict[str, Found]:
+    """Ask all; those that answered, by address. Raises BadInput as `examine`, and where two serve
+    different bases."""
     found: dict[str, Found] = {}
 
     async def one(server: Server) -> None:
@@ -79,5 +82,4 @@ async def look(servers: Sequence[Server], wanted: str, text: HuggingFaceText) ->
             "(vLLM: --served-model-name) or set server_model",
             param="server_model",
         )
-    lengths = [one.max_len for one in found.values() if one.max_len is not None]
-    return Found(next(iter(names.values()), wanted), min(lengths, default=None))
+    return found

@@ -38,7 +38,7 @@ class HealthWatch:
         self._failed_checks = failed_checks
         self._wanted = wanted
         self._examine = examine
-        self._examined = False  # since it was last found unwell
+        self._examined = replica.well  # since it was last found unwell
 
     async def run(self) -> None:
         """Runs until it is cancelled, whatever goes wrong."""
