@@ -61,9 +61,7 @@ async def examine(server: Server, wanted: str, text: HuggingFaceText) -> Found:
     return Found(base.name, base.max_len)
 
 
-async def look(
-    servers: Sequence[Server], wanted: str, text: HuggingFaceText
-) -> dict[str, Found]:
+async def look(servers: Sequence[Server], wanted: str, text: HuggingFaceText) -> dict[str, Found]:
     """Ask all; those that answered, by address. Raises BadInput as `examine`, and where two serve
     different bases."""
     found: dict[str, Found] = {}
