@@ -120,9 +120,7 @@ class Settings(BaseModel):
     )
     server_idle_s: float = Field(default=30, gt=0, description="seconds from token to token")
     server_load_s: float = Field(default=60, gt=0, description="seconds to load an adapter")
-    server_check_s: float = Field(
-        default=2, gt=0, description="seconds between health checks, and that one may take"
-    )
+    server_check_s: float = Field(default=2, gt=0, description="seconds between health checks")
     server_retry_share: float = Field(
         default=0.2, ge=0, le=1, description="retries on another server, as a share of requests"
     )
@@ -293,7 +291,6 @@ class Settings(BaseModel):
                 first_token_s=self.server_first_token_s,
                 idle_s=self.server_idle_s,
                 load_s=self.server_load_s,
-                check_s=self.server_check_s,
                 check_every_s=self.server_check_s,
             ),
         )

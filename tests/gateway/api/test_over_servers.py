@@ -56,7 +56,7 @@ async def test_a_workflow_is_answered_by_its_adapter_and_after_a_disable_by_the_
     assert answer.headers["x-gateway-target"] == "triage@1"
     assert answer.json()["choices"][0]["message"]["content"].endswith("ab")
     assert asked(servers) == [name_of(digest)]
-    done = await over.order("POST", "/routes/triage/disable", actor="me", reason="bad")
+    done = await over.order("POST", "/workflows/triage/disable", actor="me", reason="bad")
     assert done.status_code == 200
     answer = await ask(over, "triage")
     assert answer.headers["x-gateway-target"] == "base"
