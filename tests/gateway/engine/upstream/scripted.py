@@ -82,7 +82,7 @@ class ScriptedServer:
         config.timeout_graceful_shutdown = 0
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
         self._server, self._task = server, asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - it has no event for it
             await asyncio.sleep(0.005)
