@@ -103,7 +103,7 @@ async def test_a_prompt_whose_next_token_is_the_end_is_scored_whole(
     world: World, models: dict[str, Any]
 ) -> None:
     """The generated token is left out by count, so that it must be there also where it ends."""
-    engine = world.gateway.engine
+    engine = world.engine
     prompt = [5, 9, 20, 31]
     with torch.inference_mode():
         following = int(models["base"](torch.tensor([prompt])).logits[0, -1].argmax())

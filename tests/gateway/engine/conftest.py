@@ -41,5 +41,5 @@ def second_vllm_server(contract_files: Files) -> VllmServer:
 
 _FLAGS = (
     *("--max-num-queued-reqs", str(QUEUE)),
-    *("--structured-outputs-config", '{"disable_any_whitespace": true}'),
+    *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
 )
