@@ -48,9 +48,9 @@ async def test_what_no_registry_has_is_not_found(
     world: World, admin: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     with pytest.raises(FetchFailed, match="404"):
-        await FetchedAdapters(tmp_path, admin).fetch("0" * 64)
+        await FetchedAdapters(tmp_path / "held", admin).fetch("0" * 64)
     assert (await admin.get(f"/admin/v1/artifacts/{'0' * 64}/manifest")).status_code == 400
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path / "held") == []
 
 
 async def test_what_has_another_digest_is_not_used_and_leaves_nothing(tmp_path: Path) -> None:
