@@ -123,7 +123,8 @@ def register_command(
         state=AdapterState.APPROVED if approved else AdapterState.CANDIDATE,
     )
     print(f"{artifact.ref} {artifact.state} {artifact.digest[:12]} gate {artifact.gate.verdict}")
-    print(f"approve it with: gateway adapters approve {artifact.ref} --reason ...")
+    if not approved:
+        print(f"approve it with: gateway adapters approve {artifact.ref} --reason ...")
 
 
 evals_cli.register(app)
