@@ -18,6 +18,7 @@ class Query:
 
     panel: str
     expr: str
+    row: str
 
     def filled(self, rate_interval: str) -> str:
         """As Grafana sends it, with all workflows chosen."""
@@ -31,8 +32,9 @@ def panels() -> list[dict[str, Any]]:
 
 def queries() -> list[Query]:
     """All expressions, in the order of the panels."""
-    return [
-        Query(panel["title"], target["expr"])
-        for panel in panels()
-        for target in panel.get("targets", ())
-    ]
+    found, row = [], ""
+    for panel in panels():
+        if panel["type"] == "row":
+            row = panel["title"]
+        found += [Query(panel["title"], t["expr"], row) for t in panel.get("targets", ())]
+    return found

@@ -31,10 +31,13 @@ workflows:
     target: triage@{version}
     temperature: 0
     guard: {{checks: {{labels: {{labels: {labels}}}}}}}
+    shadow: {{target: base, share: 100%}}
   notes: {{target: base}}
 """
 GUARD_ALERTS = {rule.name for rule in shipped_rules() if rule.name.startswith("GatewayGuard")}
 CLIENTS: dict[str, dict[str, int]] = {"app": {}, "small": {"requests_per_minute": 1}}
+# The gateway of these tests runs its model itself.
+NOT_HERE = {"Model servers of an upstream engine"}
 DEADLINE_S = 60.0
 
 
@@ -162,12 +165,13 @@ async def test_every_query_of_the_dashboard_returns_data(site: Site) -> None:
         asked = (site.ask(keys["small"]), site.ask(keys["app"]), site.ask("unknown"))
         _, answer, _ = await asyncio.gather(*asked)
         await site.praise(answer, keys["app"])
-        return [query for query in queries() if not await has_data(query)]
+        return [query for query in wanted if not await has_data(query)]
 
     async def has_data(query: Query) -> bool:
         found = await site.prometheus.query(query.filled("4s"))
         return any(not math.isnan(sample.value) for sample in found)
 
+    wanted = [query for query in queries() if query.row not in NOT_HERE]
     still: list[Query] = []
 
     async def full() -> bool:
