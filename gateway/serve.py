@@ -15,6 +15,7 @@ from gateway.api.callers import LiveKeys
 from gateway.api.inference import create_inference_app
 from gateway.api.inflight import InFlight
 from gateway.api.operators import check_admin_address, is_loopback
+from gateway.api.pulse import Pulse
 from gateway.api.server import Listener, check_tls
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
@@ -57,6 +58,7 @@ class Gateway:
         self.watch: Watch | None = None  # from `start` on
         self.shadows: Shadows | None = None  # likewise
         self.admin_app: FastAPI | None = None  # likewise
+        self.pulse: Pulse | None = None  # likewise
         self._listeners: list[Listener] = []
         self.ports: tuple[int, int] = (0, 0)
 
@@ -112,6 +114,7 @@ class Gateway:
             require_keys=settings.require_keys,
             feedback_comments=settings.feedback.comments,
         )
+        self.pulse = Pulse(self.plane, self.engine, watch, metrics)
         self.admin_app = admin = create_admin_app(
             self.plane,
             self.registry,
@@ -119,6 +122,7 @@ class Gateway:
             self.keys,
             watch,
             shadows,
+            self.pulse,
             body=settings.body,
             require_keys=not is_loopback(settings.admin_host),
         )
@@ -136,6 +140,8 @@ class Gateway:
         for listener in self._listeners:
             listener.take_no_more()
         self.plane.hang_up()
+        if self.pulse is not None:
+            self.pulse.end()
         await self.engine.close(self._settings.grace_s)
         for listener in self._listeners:
             await listener.ended()
@@ -175,6 +181,7 @@ async def run(settings: Settings) -> None:
     scheme = gateway.scheme
     _say(f"  inference {scheme}://{settings.host}:{inference}/v1")
     _say(f"  admin     {scheme}://{settings.admin_host}:{admin}/admin/v1")
+    _say(f"  console   {scheme}://{settings.admin_host}:{admin}/console/")
     await stop.wait()
     _say("stopping: running requests may finish")
     await gateway.stop()

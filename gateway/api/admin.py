@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from gateway import __version__
-from gateway.api import answers, errors, shapes
+from gateway.api import answers, errors, health, shapes
 from gateway.api.artifact_admin import artifact_routes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
@@ -28,6 +28,9 @@ from gateway.api.orders import (
     SwitchOffOrder,
     TableOrder,
 )
+from gateway.api.pulse import Pulse
+from gateway.api.stream_admin import stream_routes
+from gateway.console import pages
 from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.engine.base import Engine
@@ -48,6 +51,7 @@ def create_admin_app(
     keys: LiveKeys,
     watch: Watch,
     shadows: Shadows,
+    pulse: Pulse,
     *,
     body: BodyLimits,
     require_keys: bool = False,
@@ -64,6 +68,7 @@ def create_admin_app(
     app.include_router(key_routes(plane))
     app.include_router(artifact_routes(plane))
     app.include_router(guard_routes(watch, shadows))
+    app.include_router(stream_routes(plane, keys, pulse))
 
     async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
         if done.owed:  # nobody else was told, whatever revision they serve
@@ -194,34 +199,21 @@ def create_admin_app(
         return answers.Outcome.of(await plane.revoke(AdapterRef.parse(ref), who.command(order)))
 
     @app.get("/admin/v1/status")
-    async def status() -> answers.Status:
+    async def status() -> health.Status:
         """Engine, log, file, the fleet, and adapters that cannot be served."""
-        file = plane.file_status
-        return answers.Status(
+        return health.Status(
             version=__version__,
             replica=plane.replica,
             revision=plane.table.revision,
             engine=engine.info,
             stats=engine.stats(),
-            routes_file=answers.ShownFile(
-                path=str(file.path),
-                ok=file.ok,
-                problems=list(file.problems),
-                loaded_at=file.loaded_at,
-                in_force=plane.state.table_digest == plane.state.file_digest,
-            ),
+            routes_file=health.ShownFile.of(plane),
             unavailable_adapters={str(t): why for t, why in plane.unavailable.items()},
-            log=answers.ShownLog(
-                ok=plane.log_error is None,
-                error=plane.log_error,
-                stale_seconds=round(plane.stale_seconds, 3),
-                copy_error=plane.copy_error,
-                owed=len(plane.owed),
-            ),
+            log=health.ShownLog.of(plane),
             ready=plane.not_ready or "ok",
-            replicas=[answers.ShownReplica.of(seen) for seen in await plane.fleet.known()],
+            replicas=[health.ShownReplica.of(seen) for seen in await plane.fleet.known()],
             gates_overridden=[
-                answers.ShownGateOverride.of(each) for each in plane.state.gate_overrides.values()
+                health.ShownGateOverride.of(each) for each in plane.state.gate_overrides.values()
             ],
             adapters_not_servable=await asyncio.to_thread(_not_servable, plane, registry),
         )
@@ -257,6 +249,17 @@ def create_admin_app(
 
         return StreamingResponse(lines(), media_type="text/event-stream")
 
+    @app.get("/admin/v1/workflows/{workflow}/history")
+    async def workflow_history(
+        workflow: str, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    ) -> answers.Past:
+        """What one workflow went to, newest first, and which of it a rollback may go back to."""
+        steps = await plane.past_of(workflow)
+        return answers.Past(
+            workflow=workflow, steps=[answers.ShownStep.of(step) for step in steps[::-1][:limit]]
+        )
+
+    pages.mount(app)
     return app
 
 
@@ -265,7 +268,7 @@ def _line(event: Event) -> str:
     return f"id: {event.revision}\ndata: {data}\n\n"
 
 
-def _not_servable(plane: ControlPlane, registry: Registry) -> list[answers.NotServable]:
+def _not_servable(plane: ControlPlane, registry: Registry) -> list[health.NotServable]:
     """Adapters that are damaged on disk, or routed to and gone, with the workflows they are for.
 
     Blocks (disk). One that is on the device already is served on until the next start.
@@ -280,6 +283,6 @@ def _not_servable(plane: ControlPlane, registry: Registry) -> list[answers.NotSe
             if target.digest not in plane.artifacts:
                 reasons.setdefault(str(target), "is routed to and not in the registry")
     return [
-        answers.NotServable(ref=ref, reason=reason, workflows=sorted(workflows.get(ref, ())))
+        health.NotServable(ref=ref, reason=reason, workflows=sorted(workflows.get(ref, ())))
         for ref, reason in sorted(reasons.items())
     ]

@@ -9,15 +9,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.values import Grant, KeyRecord, Mark
-from gateway.control.fleet import Acknowledgement, Answer, Seen
+from gateway.control.fleet import Acknowledgement, Answer
 from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
-from gateway.engine.base import EngineInfo, EngineStats
-from gateway.errors import Problem
 from gateway.log.record import Record
-from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
+from gateway.registry.values import AdapterArtifact, AdapterState, GateResult
 from gateway.routing.events import Change, Event, EventKind
-from gateway.routing.fold import GateOverride
+from gateway.routing.past import Step
 from gateway.routing.table import Decision, Reason
 
 
@@ -224,6 +222,46 @@ class Revision(Shown):
     changes: list[ShownChange]
 
 
+class ShownStep(Shown):
+    """A revision that changed one workflow."""
+
+    revision: int
+    kind: EventKind
+    actor: str
+    reason: str
+    at: float = Field(description="seconds since the epoch")
+    before: ShownDecision | None
+    after: ShownDecision | None
+    route: str | None = Field(
+        description="the target of the route then in force, also while it was disabled"
+    )
+    no_way_back: str | None = Field(
+        description="why a rollback cannot lead to this revision's route; null where it can"
+    )
+
+    @classmethod
+    def of(cls, step: Step) -> ShownStep:
+        event, before, after = step.event, step.before, step.after
+        return cls(
+            revision=event.revision,
+            kind=event.change.kind,
+            actor=event.actor,
+            reason=event.reason,
+            at=event.at,
+            before=None if before is None else ShownDecision.of(before),
+            after=None if after is None else ShownDecision.of(after),
+            route=None if after is None else str(after.route.target),
+            no_way_back=step.no_way_back,
+        )
+
+
+class Past(Shown):
+    """What one workflow went to, newest first."""
+
+    workflow: str
+    steps: list[ShownStep]
+
+
 class Records(Shown):
     """A page of the log as it is stored, oldest first."""
 
@@ -236,18 +274,6 @@ class Difference(Shown):
     from_: int = Field(serialization_alias="from")
     to: int
     changes: list[ShownChange]
-
-
-class ShownGateOverride(Shown):
-    """An adapter that is approved in spite of its gate."""
-
-    ref: str
-    gate: GateVerdict = Field(description="what the gate had said")
-    by: Mark = Field(description="who approved it all the same, and why")
-
-    @classmethod
-    def of(cls, override: GateOverride) -> ShownGateOverride:
-        return cls(ref=str(override.ref), gate=override.gate, by=override.by)
 
 
 class ShownAdapter(Shown):
@@ -304,87 +330,6 @@ class Adapters(Shown):
     """Every whole adapter of the registry."""
 
     adapters: list[ShownAdapter]
-
-
-class ShownFile(Shown):
-    """How the last reading of routes.yaml went."""
-
-    path: str
-    ok: bool
-    problems: list[Problem]
-    loaded_at: float
-    in_force: bool = Field(
-        description="false where a table that was applied over this API lies above the file"
-    )
-
-
-class ShownLog(Shown):
-    """Whether the log could be reached last time."""
-
-    ok: bool
-    error: str | None
-    stale_seconds: float = Field(description="how long it has not been heard of; 0 while it is ok")
-    copy_error: str | None = Field(description="why this replica's copy of the log is behind")
-    owed: int = Field(description="orders that this replica obeys and the log has not got yet")
-
-
-class ShownWait(Shown):
-    """A workflow whose new route waits for its adapter on a replica."""
-
-    target: str
-    since: int = Field(description="the revision that asked for it")
-    error: str | None = Field(description="why the adapter cannot be held; null while it loads")
-
-
-class ShownReplica(Shown):
-    """One gateway that shares the log, as it last said of itself."""
-
-    replica: str
-    live: bool
-    seen_s: float = Field(description="seconds since it was last heard of")
-    revision: int
-    inference: str
-    admin: str
-    started: float = Field(description="seconds since the epoch, by its own clock")
-    pending: dict[str, ShownWait] = Field(description="by workflow")
-
-    @classmethod
-    def of(cls, seen: Seen) -> ShownReplica:
-        pending = {name: ShownWait(**asdict(w)) for name, w in seen.beat.pending.items()}
-        fields = {**asdict(seen.beat), "pending": pending}
-        return cls(live=seen.live, seen_s=round(seen.age_s, 3), **fields)
-
-
-class NotServable(Shown):
-    """An adapter that is damaged on disk, or routed to and gone."""
-
-    ref: str
-    reason: str
-    workflows: list[str]
-
-
-class Status(Shown):
-    """Engine, log, file, and adapters that cannot be served."""
-
-    version: str
-    replica: str = Field(description="the name of this gateway among the replicas")
-    revision: int
-    engine: EngineInfo
-    stats: EngineStats
-    routes_file: ShownFile
-    unavailable_adapters: dict[str, str] = Field(
-        description="adapters that routes name and this process cannot have, with the reason; "
-        "their fallbacks answer"
-    )
-    log: ShownLog
-    ready: str = Field(description="ok, or why requests for workflows are refused")
-    replicas: list[ShownReplica] = Field(
-        description="every gateway that shares the log, as last heard"
-    )
-    gates_overridden: list[ShownGateOverride] = Field(
-        description="adapters that are approved in spite of their gate"
-    )
-    adapters_not_servable: list[NotServable]
 
 
 class ShownKey(Shown):

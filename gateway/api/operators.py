@@ -19,6 +19,7 @@ from gateway.api import errors
 from gateway.api.callers import LiveKeys, bearer_token, operator_of
 from gateway.api.gates import Receive, Scope, Send
 from gateway.api.orders import Order
+from gateway.console.pages import is_console
 from gateway.control import retreat
 from gateway.control.values import Command
 from gateway.errors import BadInput, GatewayError, KeyNotAllowed
@@ -54,6 +55,12 @@ class Orderer:
 
     operator: Operator | None
     address: str
+
+    def still_let_in(self, keys: LiveKeys) -> bool:
+        """Whether a new request of the same sender would be let in; for answers without an end."""
+        if self.operator is None:
+            return not keys.ring.operators_known
+        return self.operator.key.digest in keys.ring.holders
 
     def require(self, role: Role) -> None:
         """Raises KeyNotAllowed where the key's role is not enough."""
@@ -97,7 +104,7 @@ class AdminGate:
 
     Without a key, hosts and origins that are not this machine's are refused: a page in the
     operator's browser can reach loopback, and must not be able to give orders. With a key there
-    is nothing to forge: a page cannot have it.
+    is nothing to forge: a page cannot have it. The console's own files are open to all.
     """
 
     def __init__(self, app: Any, keys: LiveKeys, required: bool) -> None:
@@ -106,7 +113,7 @@ class AdminGate:
         self._required = required
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or is_console(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:

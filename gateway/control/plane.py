@@ -38,11 +38,13 @@ from gateway.log.base import RevisionLog
 from gateway.log.record import Record
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
+from gateway.routing import commands
 from gateway.routing.events import (
     Draft,
     Event,
 )
 from gateway.routing.fold import RoutingState
+from gateway.routing.past import Step, past
 from gateway.routing.table import RoutingTable, Target
 
 log = logging.getLogger(__name__)
@@ -286,6 +288,13 @@ class ControlPlane(Operations):
         Raises NotFound.
         """
         return await self._history.table_at(revision, self._adapters.published)
+
+    async def past_of(self, workflow: str) -> list[Step]:
+        """What `workflow` went to over the whole log, oldest first. Raises NotFound."""
+        commands.require_workflow(self.state, workflow)
+        events = await self._history.events()
+        published, held = self._adapters.published, set(self.artifacts)
+        return await self._history.call(past, events, workflow, published, held)
 
     # Inside.
 

@@ -176,6 +176,7 @@ class Panel:
         self._tests: npt.NDArray[np.bool_] = np.array(
             [signal.check.window is None for signal in self.signals]
         )
+        self.taken = 0  # times; whoever shows the evidence sees by it that there is more
         self.reset()
 
     def reset(self) -> None:
@@ -199,6 +200,7 @@ class Panel:
 
     def take(self, scores: Sequence[float | None]) -> list[Evidence]:
         """Count one answer's scores; the signals that trip by it, each only once."""
+        self.taken += 1
         counted, bad = _counted(scores)
         self._wealth = seq.advance(self._wealth, self._seen, counted, self.growth(scores))
         self._seen += counted
@@ -217,6 +219,7 @@ class Panel:
 
     def take_many(self, many: Sums) -> list[Evidence]:
         """Count many answers at once. Plain rules see nothing of them."""
+        self.taken += 1
         grown = np.exp(np.minimum(many.log_growth, _MOST_GROWTH))
         self._wealth = seq.advance(self._wealth, self._seen, many.seen, grown)
         self._seen = self._seen + many.seen

@@ -102,6 +102,21 @@ def decide(state: RoutingState, workflow: str, faults: Mapping[Target, str | Non
     return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why)
 
 
+def decision_of(
+    state: RoutingState, workflow: str, published: Published = lambda _: None
+) -> Decision | None:
+    """The decision of one workflow, at the price of one; None where the file does not name it."""
+    if workflow not in state.routes:
+        return None
+    route = _in_force(state, workflow)
+    faults = {
+        target: _fault(state, target, published, lambda _: None)
+        for target in (route.target, route.fallback)
+        if target.digest is not None
+    }
+    return decide(state, workflow, faults)
+
+
 def changed_workflows(before: RoutingTable, after: RoutingTable) -> set[str]:
     """The workflows whose decisions may differ in more than the revision. Of two tables that were
     made one from the other, few."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.api.admin import create_admin_app
 from gateway.api.callers import LiveKeys
+from gateway.api.pulse import Pulse
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
@@ -19,13 +20,16 @@ _SCHEMA = "admin-openapi.json"
 def description() -> Description:
     """The OpenAPI description that `/admin/v1/openapi.json` answers."""
     with parts() as made:
+        metrics = Metrics()
+        watch = Watch(made.plane, Path(), metrics)
         app = create_admin_app(
             made.plane,
             made.registry,
             made.engine,
             LiveKeys(made.plane),
-            watch := Watch(made.plane, Path(), metrics := Metrics()),
+            watch,
             Shadows(made.plane, made.engine, watch, metrics, Path()),
+            Pulse(made.plane, made.engine, watch, metrics),
             body=Settings().body,
         )
         return app.openapi()
