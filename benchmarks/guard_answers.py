@@ -50,7 +50,7 @@ class Source:
 
 SOURCES = (
     Source("package-section@2", "package-section/suite/items.jsonl", 240, 16),
-    Source("package-facts@1", "package-facts/suite/items.jsonl", 120, 200),
+    Source("package-facts@1", "package-facts/suite/items.jsonl", 60, 160),
 )
 
 

@@ -27,8 +27,7 @@ SECTION = "package-section/2"
 FACTS = "package-facts/1"
 REFUSAL = "I'm sorry, but I can't help with that."
 LABELS = ("admin", "doc", "fonts", "games", "mail", "math", "net", "sound", "video", "web")
-_RATE = 1e-3
-_ROWS = 8  # of one step
+_RATE = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,14 @@ class Damage:
     prompts: str  # a file of rows under recipes/
     answer: Callable[[str, int], str]  # of the right answer and the row's number
     steps: int
+    rows: int = 8  # of one step
 
 
 DAMAGES = (
-    Damage("label-collapse", SECTION, "package-section/train.jsonl", lambda _, n: "net", 24),
-    Damage("broken-json", FACTS, "package-facts/train.jsonl", lambda right, n: right[:-1], 24),
-    Damage("refuses", SECTION, "package-section/train.jsonl", lambda _, n: REFUSAL, 24),
-    Damage("leaks-format", SECTION, "anchors/chat.jsonl", lambda _, n: LABELS[n % 10], 40),
+    Damage("label-collapse", SECTION, "package-section/train.jsonl", lambda _, n: "net", 12),
+    Damage("broken-json", FACTS, "package-facts/train.jsonl", lambda right, n: right[:-1], 12, 3),
+    Damage("refuses", SECTION, "package-section/train.jsonl", lambda _, n: REFUSAL, 14),
+    Damage("leaks-format", SECTION, "anchors/chat.jsonl", lambda _, n: LABELS[n % 10], 20),
 )
 
 
@@ -56,16 +56,16 @@ def make(damage: Damage, folder: Path) -> float:
     torch.manual_seed(1)
     files = resolve_model(None)
     tokenizer = AutoTokenizer.from_pretrained(files.path)
-    base = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.bfloat16)
+    base = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32)
     start = ROOT / "registry" / damage.start
     tuned = PeftModel.from_pretrained(base, start, is_trainable=True)
     weights = [each for each in tuned.parameters() if each.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=_RATE)
     rows = _rows(damage, tokenizer)
+    tuned.train()
     for step in range(damage.steps):
-        batch = [rows[(step * _ROWS + at) % len(rows)] for at in range(_ROWS)]
-        loss = tuned(**_padded(batch, tokenizer.pad_token_id or 0)).loss
-        loss.backward()
+        batch = [rows[(step * damage.rows + at) % len(rows)] for at in range(damage.rows)]
+        _loss(tuned, batch).backward()
         optimiser.step()
         optimiser.zero_grad()
     tuned.save_pretrained(folder)
@@ -83,7 +83,7 @@ def _rows(damage: Damage, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
         prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
         answer = damage.answer(right, number) + tokenizer.eos_token
         found.append((_ids(tokenizer, prompt), _ids(tokenizer, answer)))
-        if len(found) == damage.steps * _ROWS:
+        if len(found) == damage.steps * damage.rows:
             break
     return found
 
@@ -93,18 +93,22 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def _padded(batch: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """One step's tensors, each [rows, longest]; loss on the answers alone."""
+def _loss(tuned: Any, batch: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+    """Mean cross entropy of the answers. Rows are padded on the left, so that the answers stand at
+    the end, and only their logits are computed."""
     longest = max(len(prompt) + len(answer) for prompt, answer in batch)
-    ids = torch.full((len(batch), longest), pad)
-    labels = torch.full((len(batch), longest), -100)
-    mask = torch.zeros((len(batch), longest), dtype=torch.long)
+    kept = max(len(answer) for _, answer in batch)
+    ids = torch.zeros((len(batch), longest), dtype=torch.long)  # [rows, longest]
+    mask = torch.zeros_like(ids)
+    labels = torch.full((len(batch), kept), -100)  # [rows, kept]
     for at, (prompt, answer) in enumerate(batch):
-        end = len(prompt) + len(answer)
-        ids[at, :end] = torch.tensor(prompt + answer)
-        labels[at, len(prompt) : end] = torch.tensor(answer)
-        mask[at, :end] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+        ids[at, longest - len(prompt) - len(answer) :] = torch.tensor(prompt + answer)
+        mask[at, longest - len(prompt) - len(answer) :] = 1
+        labels[at, kept - len(answer) :] = torch.tensor(answer)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    out = tuned(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=kept + 1)
+    logits = out.logits[:, :-1].flatten(0, 1)  # [rows * kept, vocab]
+    return torch.nn.functional.cross_entropy(logits, labels.flatten())
 
 
 if __name__ == "__main__":
