@@ -27,7 +27,7 @@ lint: setup  ## lint, formatting and static types
 bench-control: setup  ## a disable across four replicas on a Redis, and a table of 10,000 workflows
 	.venv/bin/python -m benchmarks.control
 
-bench-guard: setup  ## the guard: false trips, answers until a trip, damaged adapters (about 25 minutes)
+bench-guard: setup  ## the guard: false trips, answers until a trip, damaged adapters (about 12 minutes)
 	.venv/bin/python -m benchmarks.guard
 
 format: setup  ## format the code

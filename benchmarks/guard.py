@@ -53,7 +53,7 @@ PREDICTED = {
         "tolerance 0.005": {"0.02": 17000, "0.05": 350, "0.2": 40, "0.6": 9},
     },
     "windows": "over 5% once: half of the healthy runs trip; over 1%: all do within an hour",
-    "answers": "no false trip in 200 runs; base answers at 60%: 10 answers; at 5%: over 200",
+    "answers": "no false trip in 200 runs; the other adapter's at 60%: 12 answers; at 5%: over 500",
     "pool": "four replicas need within 10% of the answers that one needs; false trips under 0.01",
     "path_us": {"request p50": 10, "request p99": 60},
     "live_bad_answers": {

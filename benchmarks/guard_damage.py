@@ -24,7 +24,7 @@ from gateway.model.source import resolve_model
 
 ROOT = Path(__file__).parents[1]
 SECTION = "package-section/2"
-FACTS = "package-facts/1"
+FACTS = "package-facts/2"
 REFUSAL = "I'm sorry, but I can't help with that."
 LABELS = ("admin", "doc", "fonts", "games", "mail", "math", "net", "sound", "video", "web")
 _RATE = 2e-3

@@ -69,7 +69,7 @@ class Scene:
 
 SCENES = {
     "label-collapse": Scene("package-section@2", "package-section/suite/items.jsonl", _SECTION, 12),
-    "broken-json": Scene("package-facts@1", "package-facts/suite/items.jsonl", _FACTS, 120),
+    "broken-json": Scene("package-facts@2", "package-facts/suite/items.jsonl", _FACTS, 120),
     "refuses": Scene("package-section@2", "package-section/suite/items.jsonl", _SECTION, 12),
     # The same adapter serves plain chat well; its next version answers it in labels.
     "leaks-format": Scene("package-section@2", "anchors/chat.jsonl", _CHAT, 32),

@@ -125,10 +125,10 @@ def _answers(figures: Mapping[str, Any]) -> str:
     shares = next(iter(adapters.values()))["until_trip"]
     head = (
         "adapter",
-        "recorded answers",
+        "its answers",
         "signals",
         "healthy runs that trip",
-        *(f"base answers {share}" for share in shares),
+        *(f"the other's answers {share}" for share in shares),
     )
     return table(head, rows)
 
