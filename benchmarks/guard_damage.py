@@ -65,7 +65,8 @@ def make(damage: Damage, folder: Path) -> float:
     tuned.train()
     for step in range(damage.steps):
         batch = [rows[(step * damage.rows + at) % len(rows)] for at in range(damage.rows)]
-        _loss(tuned, batch).backward()
+        loss: Any = _loss(tuned, batch)
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad()
     tuned.save_pretrained(folder)
