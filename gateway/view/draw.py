@@ -62,7 +62,8 @@ def _routes(routes: tuple[RouteLine, ...], width: int, room: int | None) -> list
             _columns(name, target, route.workflow, route.target, route.reason, told, ""), style
         )
         line.append_text(_progress(route.guard))
-        block = [line, *([Text(f"  {route.note}", _DIM)] if route.note else [])]
+        notes = [note for note in (route.note, route.canary) if note]
+        block = [line, *(Text(f"  {note}", _DIM) for note in notes)]
         left = len(routes) - at
         if room is not None and len(lines) + len(block) + (left > 1) > room + 1:
             lines.append(Text(f"and {left} more workflows", _DIM))

@@ -29,6 +29,7 @@ class RouteLine:
     note: str  # whose hand lies on it, and why; or what is wrong with its adapter
     rates: Rates | None
     guard: Progress | None  # None: no guard, or it has seen nothing
+    canary: str = ""  # how far it is, where the route has one
 
     @property
     def urgency(self) -> tuple[bool, float, float]:
@@ -125,6 +126,7 @@ def _route(
         note=_note(route),
         rates=None if rates is None else rates.get(name, Rates(0.0, 0.0, 0.0, None, None)),
         guard=None if guard is None else _nearest(guard),
+        canary="" if route.get("canary") is None else _canary(route["canary"]),
     )
 
 
@@ -134,6 +136,14 @@ def _note(route: Mapping[str, Any]) -> str:
         for kind, hand in (route["override"] or {}).items()
     ]
     return "; ".join([*hands, *([route["why"]] if route["why"] else [])])
+
+
+def _canary(canary: Mapping[str, Any]) -> str:
+    by = canary["since"]
+    if canary["phase"] == "running":
+        return f"canary {canary['adapter']} answers {canary['share']:g}% of it"
+    why = f": {by['reason']}" if by["reason"] else ""
+    return f"canary {canary['adapter']} {canary['phase']} by {by['actor']}{why}"
 
 
 def _nearest(guard: Mapping[str, Any]) -> Progress | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from gateway.view.draw import draw
 from gateway.view.overview import Overview, overview
 from gateway.view.readings import Rates
 from tests.gateway.conftest import World
@@ -34,6 +37,27 @@ async def test_an_override_makes_a_route_the_most_urgent_and_says_whose_it_is(wo
     found = seen(await answers(world), {"triage": Rates(3, 0, 0, None, None)})
     assert found.routes[0].workflow == "facts"
     assert found.routes[0].note == "disabled by ada: wrong"
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("running", "canary triage@2 answers 5% of it"),
+        ("aborted", "canary triage@2 aborted by guard: labels"),
+        ("promoted", "canary triage@2 promoted by guard: labels"),
+    ],
+)
+async def test_a_canary_says_how_far_it_is(world: World, phase: str, said: str) -> None:
+    data = await answers(world)
+    data["routes"]["workflows"]["triage"]["canary"] = {
+        "adapter": "triage@2",
+        "phase": phase,
+        "share": 5.0,
+        "since": {"actor": "guard", "reason": "labels"},
+    }
+    (triage,) = [route for route in seen(data).routes if route.workflow == "triage"]
+    assert triage.canary == said
+    assert said in "\n".join(line.plain for line in draw(seen(data), 100))
 
 
 async def test_what_is_wrong_with_log_file_engine_and_adapters_is_named(world: World) -> None:
