@@ -1,5 +1,5 @@
 """The control plane's figures: a disable across four replicas under load, changes under load, and
-a table of 10,000 workflows. A real Redis, real processes, a tiny random model.
+a table of 10,000 workflows (`control_table`). A real Redis, real processes, a tiny random model.
 
     python -m benchmarks.control [--trials 1000] [--changes 200]
 """
@@ -9,16 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
 from bisect import bisect_right
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -26,17 +22,14 @@ from typing import Any, cast
 import httpx
 
 from benchmarks import results
-from gateway.control.plane import Command, ControlPlane
+from benchmarks.control_table import big_table
 from gateway.log.location import RedisLocation, parse_location
 from gateway.log.redis import RedisLog
-from gateway.log.sqlite import SqliteLog
 from gateway.registry.store import Registry
 from gateway.routing.effective import effective
-from gateway.routing.events import API_SOURCE
 from gateway.routing.fold import fold_all
 from gateway.settings import Settings
 from tests import tiny
-from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
 from tests.redis_server import RedisServer
 
 REPLICAS = 4
@@ -212,61 +205,6 @@ def judged(answers: list[list[Any]], events: Any) -> dict[str, int]:
             tables[revision] = effective(states[revision])
         wrong += str(tables[revision].decisions[workflow].target) != target
     return {"requests": len(answers), "failed": failed, "wrong": wrong}
-
-
-async def big_table() -> dict[str, Any]:
-    """A one-route edit of 10,000 workflows; `resolve` and memory by the number of routes."""
-    names = [adapter(f"{name}@1") for name in "abcd"]
-    resolve_ns, memory = {}, {}
-    for count in (10, 100, 1_000, 10_000):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "routes.yaml"
-            file.write_text(_text(count, "a@1"))
-            log = SqliteLog(Path(folder) / "log")
-            registry, engine = cast(Any, MemoryRegistry(*names)), cast(Any, RecordingEngine())
-            plane = ControlPlane(log, registry, engine, file)
-            await plane.start()
-            table = plane.table
-            resolve_ns[str(count)] = _median_ns(table.resolve, list(table.decisions))
-            tracemalloc.start()
-            kept = effective(fold_all(log.read()))  # routes and decisions; the events are freed
-            memory[str(count)] = round(tracemalloc.get_traced_memory()[0] / count)
-            tracemalloc.stop()
-            del kept
-            if count == 10_000:
-                took = []
-                for target in ("b@1", "c@1", "d@1"):
-                    began = time.monotonic()
-                    text = _text(count, target)
-                    await plane.apply_text(text, source=API_SOURCE, command=Command("bench"))
-                    took.append((time.monotonic() - began) * 1e3)
-                began = time.monotonic()
-                await plane.disable("w00005", Command("bench"))
-                disabled = (time.monotonic() - began) * 1e3
-            await plane.close()
-    return {
-        "resolve_ns_median": resolve_ns,
-        "bytes_per_route": memory,
-        "edit_of_10000_ms": round(min(took), 1),
-        "disable_of_10000_ms": round(disabled, 1),
-    }
-
-
-def _text(count: int, first: str) -> str:
-    rows = [f"  w{n:05}: {{target: {first if n == 0 else 'a@1'}}}\n" for n in range(count)]
-    return "version: 1\nworkflows:\n" + "".join(rows)
-
-
-def _median_ns(resolve: Callable[[str], object], names: list[str]) -> float:
-    """Median over batches of 1,000 random look-ups."""
-    asked = random.Random(0).choices(names, k=1000)
-    batches = []
-    for _ in range(200):
-        began = time.perf_counter_ns()
-        for name in asked:
-            resolve(name)
-        batches.append((time.perf_counter_ns() - began) / len(asked))
-    return round(statistics.median(batches), 1)
 
 
 def _summary(values: list[float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from gateway import logs
 from gateway.api.answering import Services
 from gateway.routing.events import Event
 from gateway.routing.table import Decision, RoutingTable
-from gateway.serve import Gateway
+from gateway.serve import Gateway, settle
 from gateway.settings import Settings
 
 
@@ -39,6 +39,7 @@ async def main(settings: Settings, out: Path) -> None:
     Services.decide = noted  # type: ignore[method-assign,assignment]
     gateway = await asyncio.to_thread(Gateway, settings)
     await gateway.start()
+    settle()
     gateway.plane.on_swap(on_swap)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from gateway.access.values import Key, KeyRecord, check_key
 from gateway.errors import NotAllowed, NotFound
+from gateway.nearest import nearest
 from gateway.routing.events import KeyCreated, KeyRevoked
 from gateway.routing.fold import RoutingState
 
@@ -45,8 +44,6 @@ def find(state: RoutingState, name_or_id: str) -> KeyRecord:
     by_name = {record.key.name: record for record in state.keys.values()}
     if name_or_id in by_name:
         return by_name[name_or_id]
-    near = difflib.get_close_matches(name_or_id, list(by_name), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise NotFound(
-        f"there is no key {name_or_id!r}{hint}", param="key", nearest=near[0] if near else None
-    )
+    near = nearest(name_or_id, by_name)
+    hint = f"; did you mean {near}?" if near else ""
+    raise NotFound(f"there is no key {name_or_id!r}{hint}", param="key", nearest=near)

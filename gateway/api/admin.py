@@ -15,6 +15,7 @@ from gateway.api import answers, errors, health, shapes
 from gateway.api.artifact_admin import artifact_routes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
+from gateway.api.described_keys import describe_keys
 from gateway.api.guard_admin import guard_routes
 from gateway.api.key_admin import key_routes
 from gateway.api.limits import BodyLimits
@@ -65,6 +66,7 @@ def create_admin_app(
     errors.install(app)
     app.add_middleware(WholeBody, limits=body)
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
+    describe_keys(app, lambda path: True, "An operator key")
     app.include_router(key_routes(plane))
     app.include_router(artifact_routes(plane))
     app.include_router(guard_routes(watch, shadows))

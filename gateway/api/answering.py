@@ -26,7 +26,7 @@ from gateway.guard.shadows import Shadows
 from gateway.guard.transcript import Transcript
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
-from gateway.routing.commands import nearest
+from gateway.nearest import nearest
 from gateway.routing.falling_back import next_decision
 from gateway.routing.table import Decision, ErrorClass, Target
 

@@ -22,6 +22,11 @@ _METRICS = "/metrics"
 _API = "/v1/"
 
 
+def needs_key(path: str) -> bool:
+    """Whether the inference API asks for a key there."""
+    return path.startswith(_API) or path == _METRICS
+
+
 class ClientGate:
     """In front of the inference API: keys on `/v1/…`, an operator's key on `/metrics`. Health is
     open to everybody."""
@@ -34,7 +39,7 @@ class ClientGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not (path.startswith(_API) or path == _METRICS):
+        if scope["type"] != "http" or not needs_key(path):
             await self._app(scope, receive, send)
             return
         usage = None

@@ -16,8 +16,9 @@ from gateway.api import errors, shapes, wire
 from gateway.api.answering import Answer, Services
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
+from gateway.api.described_keys import describe_keys
 from gateway.api.feedback import feedback_routes
-from gateway.api.gates import ClientGate, caller_of
+from gateway.api.gates import ClientGate, caller_of, needs_key
 from gateway.api.limits import BodyLimits
 from gateway.api.readiness import may_see_detail, readiness
 from gateway.api.request_id import RequestIds, request_id_of
@@ -144,6 +145,7 @@ def create_inference_app(
             generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST
         )
 
+    describe_keys(app, needs_key, "A client key (at /metrics an operator key)")
     return app
 
 

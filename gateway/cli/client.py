@@ -45,6 +45,7 @@ class AdminClient:
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
         """The answer's JSON. Raises Unreachable, Refused, OutcomeUnknown."""
+        wait_s = body.get("wait_s", 0.0) if isinstance(body, dict) else 0.0  # the gateway's own
         params = {name: value for name, value in query.items() if value is not None}
         try:
             answer = httpx.request(
@@ -53,7 +54,7 @@ class AdminClient:
                 json=body,
                 params=params,
                 headers=self._headers,
-                timeout=_TIMEOUT_S,
+                timeout=_TIMEOUT_S + wait_s,
                 verify=self._verify,
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

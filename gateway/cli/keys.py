@@ -140,7 +140,9 @@ def revoke(
         return
     print(f"key {key} is revoked at revision {done['revision']}")
     if done.get("offline"):
-        print(f"written to the log in {state}: a running gateway obeys within a second")
+        print(
+            f"written to the log in {offline.shown(state)}: a running gateway obeys within a second"
+        )
 
 
 def _create_offline(name: str, grant: Grant, state: str, reason: str) -> dict[str, Any]:

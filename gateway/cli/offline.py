@@ -87,6 +87,11 @@ def records(where: str, after: int, limit: int) -> list[Record]:
         log.close()
 
 
+def shown(where: str) -> str:
+    """Where the log is, without a password."""
+    return str(parse_location(where))
+
+
 def _open(where: str) -> RevisionLog:
     location = parse_location(where)
     if isinstance(location, FolderLocation):

@@ -194,6 +194,9 @@ def _command(
         print_change(done)
         print_replicas(done)
         if done.get("offline"):
-            print(f"the gateway is down: written to the log in {state}; its next start obeys")
+            print(
+                f"the gateway is down: written to the log in {offline.shown(state)}; its next "
+                "start obeys"
+            )
     if silent:
         fail(f"{', '.join(silent)} did not acknowledge within {body['wait_s']:g} s", UNKNOWN)

@@ -7,6 +7,7 @@ up from it, and a log that came back with less than it had is restored from it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
@@ -16,12 +17,14 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gateway.errors import GatewayError, LogUnavailable
+from gateway.errors import GatewayError, LogUnavailable, NotAllowed
 from gateway.log.record import Record, verify
 from gateway.log.sqlite import FILE_NAME, SqliteLog
 from gateway.routing.events import Draft, InFlight, RouteDisabled
 
 log = logging.getLogger(__name__)
+
+_LOCK = "lock"
 
 
 class LocalCopy:
@@ -34,7 +37,9 @@ class LocalCopy:
         self._log: SqliteLog | None = None
         self._queue: list[Record] = []
         self._anew = False  # what is queued is another history: it belongs into a new copy
+        self.held = False  # what is queued has no beginning yet
         self._writing: asyncio.Task[None] | None = None
+        self._locked: int | None = None  # descriptor of the lock's file
         self.error: str | None = None  # why the copy is behind, if it is
 
     @property
@@ -44,7 +49,9 @@ class LocalCopy:
 
     def load(self) -> Sequence[Record]:
         """All records of the copy; none where there is none. One that is damaged, or was edited,
-        is moved aside: the log is the truth, and a false copy is worse than none."""
+        is moved aside: the log is the truth, and a false copy is worse than none. Raises NotAllowed
+        where another gateway uses the folder."""
+        self._lock()
         try:
             records = self._opened().records()
         except LogUnavailable as error:
@@ -62,10 +69,38 @@ class LocalCopy:
         return []
 
     def records(self, *, after: int = 0) -> Sequence[Record]:
-        """The copy's records with revision > `after`, those too that could not be written yet."""
+        """The copy's records with revision > `after`, those too that could not be written yet.
+        Raises LogUnavailable while it is `held`."""
+        if self.held:
+            raise LogUnavailable(f"the copy {self.path} is not made yet: {self.error}")
         written: Sequence[Record] = [] if self._anew else self._opened().records(after=after)
         last = written[-1].revision if written else after
         return [*written, *(record for record in self._queue if record.revision > last)]
+
+    def _lock(self) -> None:
+        """Take the folder for this process, until `close` or its end."""
+        if self._locked is not None:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._locked = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            return  # the copy cannot be written either, and says so
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._unlock()
+            raise NotAllowed(
+                f"another gateway runs with the copy of the log in {self._folder}: give each "
+                "replica a name of its own (--replica), or end the other one"
+            ) from None
+        except OSError as error:  # a file system without locks
+            log.warning("%s cannot be locked: %s", self._folder, error)
+
+    def _unlock(self) -> None:
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
 
     def _replace(self) -> None:
         """Move the copy aside, for a new one. Raises LogUnavailable."""
@@ -83,13 +118,24 @@ class LocalCopy:
     def add(self, records: Sequence[Record]) -> None:
         """Have records written that follow those before."""
         self._queue += records
-        if self._writing is None or self._writing.done():
+        if not self.held and (self._writing is None or self._writing.done()):
             self._writing = asyncio.create_task(self._write(), name="copy-log")
+
+    def hold(self, why: str) -> None:
+        """Keep what is added until `fill` brings the records before it; `why` tells meanwhile
+        what is amiss with the copy."""
+        self.held, self.error = True, why
+
+    def fill(self, records: Sequence[Record]) -> None:
+        """Have the whole history written up to what was added since `hold`."""
+        added, self._queue, self.held = self._queue, list(records), False
+        last = records[-1].revision if records else 0
+        self.add([record for record in added if record.revision > last])
 
     def begin_anew(self, records: Sequence[Record]) -> None:
         """Have a new copy written that begins with `records`: the log has another history. The one
         before is moved aside, and what of it was not written yet is let go."""
-        self._queue, self._anew = [], True
+        self._queue, self._anew, self.held = [], True, False
         self.add(records)
 
     async def written(self) -> None:
@@ -98,9 +144,10 @@ class LocalCopy:
             await asyncio.shield(self._writing)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let the folder go."""
         if self._log is not None:
             self._log.close()
+        self._unlock()
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.errors import LogUnavailable
 
@@ -43,6 +44,7 @@ class Beat:
     admin: str
     started: float  # seconds since the epoch, by its own clock
     pending: Mapping[str, Waits] = field(default_factory=dict)  # by workflow
+    instance: str = ""  # the process, which may share its name with another by mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class Acknowledgement:
 class Register(Protocol):
     """Where beats go. Methods block and raise LogUnavailable."""
 
-    def beat(self, beat: Beat) -> None: ...
+    def beat(self, beat: Beat) -> str | None:
+        """Keep the beat. Answers the instance of the one that it replaces, if there was one."""
+        ...
 
     def seen(self) -> Sequence[Seen]:
         """Every replica heard of in the last hour, this one too, sorted by name."""
@@ -95,17 +99,15 @@ class AloneRegister:
     def __init__(self) -> None:
         self._beat: Beat | None = None
 
-    def beat(self, beat: Beat) -> None:
+    def beat(self, beat: Beat) -> str | None:
         self._beat = beat
+        return None
 
     def seen(self) -> Sequence[Seen]:
         return [] if self._beat is None else [Seen(self._beat, 0.0)]
 
     def leave(self, replica: str) -> None:
         self._beat = None
-
-
-Call = Callable[..., Awaitable[object]]
 
 
 class Fleet:
@@ -115,14 +117,22 @@ class Fleet:
         self,
         register: Register,
         beat: Callable[[], Beat],
-        call: Callable[..., Awaitable[Sequence[Seen] | None]],
+        call: Callable[..., Awaitable[Any]],
     ) -> None:
         self._register = register
-        self._beat = beat
+        self._own_beat = beat
+        self._instance = uuid.uuid4().hex
+        self._beaten = False
+        self._suffix = ""  # of this replica's name, where another process has the same
         self._call = call
         self._changed = asyncio.Event()
         self._last: Sequence[Seen] = ()
         self.on_beat: Callable[[Sequence[Seen]], Awaitable[None]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Under which name the others see this replica."""
+        return self._beat().replica
 
     def changed(self) -> None:
         """Have the next beat sent now."""
@@ -134,7 +144,11 @@ class Fleet:
             self._changed.clear()
             try:
                 with contextlib.suppress(LogUnavailable):
-                    await self._call(self._register.beat, self._beat())
+                    name = self.name
+                    before = await self._call(self._register.beat, self._beat())
+                    if self._part_from_twin(before):
+                        # The other one may go on under it: its next beat finds nobody before.
+                        await self._call(self._register.leave, name)
                     if self.on_beat is not None:
                         await self.on_beat(await self.seen())
             except Exception:  # a replica that no longer beats would be taken for dead
@@ -143,6 +157,27 @@ class Fleet:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_S):
                     await self._changed.wait()
+
+    def _beat(self) -> Beat:
+        own = self._own_beat()
+        return replace(own, replica=own.replica + self._suffix, instance=self._instance)
+
+    def _part_from_twin(self, before: str | None) -> bool:
+        """Take another name where a beat replaced another process' after this one had begun: that
+        one runs as well, and each would hide whether the other obeys. Whether it did."""
+        twin = self._beaten and before not in (None, "", self._instance)
+        self._beaten = not twin
+        if twin:
+            log.error(
+                "another gateway runs under the name %s; this one beats as %s#%s from now on: give "
+                "each replica a name of its own with --replica",
+                self.name,
+                self._own_beat().replica,
+                self._instance[:4],
+            )
+            self._suffix = f"#{self._instance[:4]}"
+            self.changed()
+        return twin
 
     async def leave(self) -> None:
         """Say that this replica ends."""

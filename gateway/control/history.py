@@ -17,12 +17,14 @@ from typing import ParamSpec, TypeVar
 from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.live import LiveTable
 from gateway.control.owed import in_force, lost_hands
+from gateway.control.proof import prove
 from gateway.errors import LogUnavailable, NotFound, RevisionConflict
-from gateway.log.base import RevisionLog
+from gateway.log.base import RevisionLog, Snapshot
 from gateway.log.record import Record, event_of, sealed
+from gateway.routing.codec import decode_state, encode_state
 from gateway.routing.effective import Published, effective
 from gateway.routing.events import Draft, Event
-from gateway.routing.fold import fold, fold_all
+from gateway.routing.fold import RoutingState, fold, fold_all
 from gateway.routing.table import RoutingTable
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class History:
         self.error: str | None = None  # why the log cannot be used, if it cannot
         self.seen_at = 0.0  # when it last could, by the clock
         self._compacting: asyncio.Task[None] | None = None
+        self._proving: asyncio.Task[None] | None = None
         self.owed: list[Draft] = []  # what is obeyed here and the log has not got
 
     @property
@@ -73,13 +76,14 @@ class History:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def load(self) -> bool:
-        """Begin from the copy on this disk. Whether there was anything in it."""
+        """Begin from the copy on this disk, or, where there is none, from the log's snapshot.
+        Whether there was anything in it."""
         if self._orders is not None:
             self.owed = await self.call(self._orders.load)
             self._live.obey_locally(self.owed)
         records = await self.call(self.copy.load) if self.copy is not None else []
         if not records:
-            return False
+            return self.copy is not None and await self._head_start(self.copy)
         try:
             state = fold_all(map(event_of, records))
         except ValueError as error:
@@ -116,9 +120,13 @@ class History:
                 return
             await self._settle()
 
-    async def events(self) -> Sequence[Event]:
+    async def events(self, known: Sequence[Event] = ()) -> Sequence[Event]:
         """The whole history up to what is served here: of the log, or of the copy while the log
-        is away. Raises LogUnavailable where there is neither."""
+        is away; `known`, as read before, where nothing has come since. Raises LogUnavailable
+        where there is neither."""
+        newest = (self._live.state.revision, self._live.hash)
+        if known and (known[-1].revision, known[-1].hash) == newest:
+            return known
         for _ in range(_READS):
             try:
                 records = await self.call(self.log.records)
@@ -160,7 +168,9 @@ class History:
         if self.copy is not None:
             await self.copy.written()
         if record.revision % _COMPACT_EVERY == 0:
-            self._compacting = asyncio.create_task(self._compact(), name="compact-log")
+            self._compacting = asyncio.create_task(
+                self._compact(self._live.state, record), name="compact-log"
+            )
         return event_of(record)
 
     def take(self, records: Sequence[Record]) -> bool:
@@ -201,8 +211,42 @@ class History:
             log.warning("the log is back after %.1f s", self.stale_seconds)
         self.error, self.seen_at, self._heard = None, self._clock(), self._monotonic()
 
-    async def _compact(self) -> None:
+    async def close(self) -> None:
+        """Close the log and the copy."""
+        if self._proving is not None:
+            self._proving.cancel()
+            await asyncio.gather(self._proving, return_exceptions=True)
+        if self.copy is not None:
+            await self.copy.written()
+            await asyncio.to_thread(self.copy.close)
+        await asyncio.to_thread(self.log.close)
+
+    async def _head_start(self, copy: LocalCopy) -> bool:
+        """Begin from the log's snapshot, and prove it beside serving. Whether there was one."""
         try:
+            found = await self.call(self.log.snapshot)
+        except LogUnavailable as error:
+            log.warning("the log's snapshot cannot be read: %s", error.message)
+            return False
+        if found is None:
+            return False
+        try:
+            state = await self.call(decode_state, found.state)
+        except ValueError as error:
+            log.info("the log's snapshot is not used: %s", error)
+            return False
+        self._live.begin(state, found.hash, found.actor)
+        copy.hold("the log is still being read")
+        proof = prove(self.log, self._live, copy, state, self.call)
+        self._proving = asyncio.create_task(proof, name="prove-snapshot")
+        return True
+
+    async def _compact(self, state: RoutingState, record: Record) -> None:
+        """Keep a snapshot of `state`, which `record` led to, and move old records."""
+        try:
+            text = await self.call(encode_state, state)
+            snapshot = Snapshot(record.revision, record.hash, record.actor, text)
+            await self.call(self.log.keep_snapshot, snapshot)
             moved = await self.call(self.log.compact, keep=_KEEP)
         except LogUnavailable as error:  # the next one does it
             log.warning("the log was not compacted: %s", error.message)

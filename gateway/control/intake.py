@@ -20,7 +20,7 @@ from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.blocks import Blocks, parse_known
 from gateway.routesfile.parse import Entry
-from gateway.routesfile.validate import validate
+from gateway.routesfile.validate import accepted, validate
 from gateway.routing import commands
 from gateway.routing.events import API_SOURCE, Change, TableApplied
 from gateway.routing.table import AdapterRef, Route, Target
@@ -110,7 +110,10 @@ class TableIntake:
                 return
             with contextlib.suppress(OSError, UnicodeDecodeError, GatewayError):
                 text = await asyncio.to_thread(path.read_text, encoding="utf-8")
-                _, self._blocks = await asyncio.to_thread(parse_known, text, str(path), None)
+                routes = self._live.state.routes
+                self._blocks, self._valid = await asyncio.to_thread(
+                    _learnt, text, str(path), routes
+                )
 
     async def reload(self) -> None:
         """The same for a file that changed while the gateway runs: what goes wrong is logged and
@@ -196,3 +199,11 @@ class TableIntake:
         pairs = zip(file.entries, routes, strict=True)
         self._valid = {entry.workflow: (entry, route) for entry, route in pairs}
         return TableApplied(routes, source, digest)
+
+
+def _learnt(
+    text: str, source: str, in_force: Mapping[str, Route]
+) -> tuple[Blocks | None, Mapping[str, tuple[Entry, Route]]]:
+    """A file's blocks, and those of its entries that are in force."""
+    file, blocks = parse_known(text, source, None)
+    return blocks, accepted(file, in_force)

@@ -6,7 +6,7 @@ Nothing here touches the table: an event that the log has is folded, and the tab
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.access import two_persons
 from gateway.control import approval
@@ -24,6 +24,7 @@ from gateway.routing.events import (
     AdapterRegistered,
     AdapterRevoked,
     Change,
+    Event,
     InFlight,
     RoutePinned,
 )
@@ -119,8 +120,11 @@ class Operations:
         Waits for the engine only where the route's adapter is in no slot any more.
         """
 
+        events: Sequence[Event] = ()
+
         async def decide() -> RoutePinned:
-            events = await self._history.events()
+            nonlocal events
+            events = await self._history.events(events)
             published = self._adapters.published
             pin = commands.rollback(events, workflow, to_revision, in_flight, published)
             digest = pin.route.target.digest
@@ -131,7 +135,8 @@ class Operations:
                 )
             return pin
 
-        # Looked at once outside the lock, so that a load holds no disable up.
+        # Looked at once outside the lock, so that neither a load nor a long history holds a
+        # disable up.
         digest = (await decide()).route.target.digest
         if digest is not None and digest not in self._engine.stats().resident_adapters:
             await self._adapters.load(digest)

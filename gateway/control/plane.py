@@ -99,7 +99,7 @@ class ControlPlane(Operations):
         )
         self.fleet = Fleet(register or AloneRegister(), self._beat, history.call)
         self.fleet.on_beat = Retreat(
-            replica, live, adapters, history.events, appender.commit
+            lambda: self.fleet.name, live, adapters, history.events, appender.commit
         ).consider
         self._follower = Follower(
             log,
@@ -225,10 +225,7 @@ class ControlPlane(Operations):
         self._live.end()
         if self._tasks:
             await self.fleet.leave()
-        if self._history.copy is not None:
-            await self._history.copy.written()
-            await asyncio.to_thread(self._history.copy.close)
-        await asyncio.to_thread(self._history.log.close)
+        await self._history.close()
         await asyncio.to_thread(self._follower.join)
         self._pool.shutdown(wait=False)
 

@@ -23,18 +23,19 @@ _AFTER_S = 2.0  # how long every replica must have failed: a folder may be fille
 
 
 class Retreat:
-    """Looks at the beats of all replicas; the first live one by name acts for all."""
+    """Looks at the beats of all replicas; the first live one by name acts for all. `name` tells
+    this one's."""
 
     def __init__(
         self,
-        replica: str,
+        name: Callable[[], str],
         live: LiveTable,
         adapters: KnownAdapters,
         events: Callable[[], Awaitable[Sequence[Event]]],
         commit: Commit,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._replica = replica
+        self._name = name
         self._live = live
         self._adapters = adapters
         self._events = events
@@ -48,7 +49,7 @@ class Retreat:
         now = self._monotonic()
         self._failing_since = {key: self._failing_since.get(key, now) for key in failing}
         live = sorted(one.beat.replica for one in seen if one.live)
-        if not live or live[0] != self._replica:
+        if not live or live[0] != self._name():
             return
         for (workflow, target), waits in failing.items():
             if now - self._failing_since[workflow, target] < _AFTER_S:

@@ -4,11 +4,23 @@ contract test runs on all."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import RevisionConflict
 from gateway.log.record import Record, verify
 from gateway.routing.events import Draft, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the log comes to at a revision, kept beside it. A head start and no truth: who begins
+    from it replays the history all the same, beside serving."""
+
+    revision: int
+    hash: str  # of that revision's record
+    actor: str  # who made that revision
+    state: str  # as `routing.codec` encodes it
 
 
 class RevisionLog(Protocol):
@@ -50,6 +62,14 @@ class RevisionLog(Protocol):
     def compact(self, *, keep: int) -> int:
         """Move all but the newest `keep` records, or some more, to where they cost less; they stay
         readable. Returns how many were moved."""
+        ...
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep `snapshot` in place of the one before. A log that is near keeps none."""
+        ...
+
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot that was kept last, if its revision is in the log as it was then."""
         ...
 
     def close(self) -> None: ...

@@ -8,11 +8,13 @@ and stay readable. All keys share one hash tag, so a Cluster keeps them in one s
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from gateway.errors import LogUnavailable
-from gateway.log.base import conflict, refuse_unchained
+from gateway.log.base import Snapshot, conflict, refuse_unchained
 from gateway.log.location import RedisLocation
 from gateway.log.record import Record, event_of, from_line, sealed, to_line
 from gateway.log.redis_client import Client, RedisConnection
@@ -62,10 +64,11 @@ class RedisLog:
     def __init__(self, location: RedisLocation) -> None:
         """A log at `location`; Redis is first spoken to when it is first used."""
         tag = f"{{{location.namespace}}}"
-        self._stream, self._archive, self._index = (
+        self._stream, self._archive, self._index, self._snapshot = (
             f"{tag}:events",
             f"{tag}:archive",
             f"{tag}:archive-index",
+            f"{tag}:snapshot",
         )
         self._orders = RedisConnection(location, timeout_s=_TIMEOUT_S)
         self._location = location
@@ -141,17 +144,49 @@ class RedisLog:
         moved = 0
         with self._orders.use() as client:
             keep = max(keep, 1)  # the head stays in the stream
+            tried = 0
             while client.xlen(self._stream) >= keep + segment:
                 entries = client.xrange(self._stream, "-", "+", count=segment)
                 records = [self._record(*entry) for entry in entries]
-                if len(records) < segment:  # another replica has just moved them
-                    continue
-                text = "\n".join(to_line(record) for record in records)
-                blob = base64.b64encode(zlib.compress(text.encode())).decode()
                 first, last = records[0].revision, records[-1].revision
+                if first == tried:
+                    break  # nobody moved them, and this handle may not
+                if last - first + 1 != len(records):
+                    raise LogUnavailable(
+                        f"the log {self._location} lacks entries between revisions {first} and "
+                        f"{last}; it is not compacted: look with `gateway audit verify`"
+                    )
+                tried = first
+                blob = _packed("\n".join(to_line(record) for record in records))
                 keys = (self._stream, self._archive, self._index)
-                moved += segment * client.eval(_ARCHIVE, 3, *keys, first, last, blob, keep)
+                if client.eval(_ARCHIVE, 3, *keys, first, last, blob, keep):
+                    moved += len(records)
         return moved
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """See `RevisionLog.keep_snapshot`."""
+        text = json.dumps({**asdict(snapshot), "state": _packed(snapshot.state)})
+        with self._orders.use() as client:
+            client.set(self._snapshot, text)
+
+    def snapshot(self) -> Snapshot | None:
+        """See `RevisionLog.snapshot`."""
+        with self._orders.use() as client:
+            text = client.get(self._snapshot)
+        if text is None:
+            return None
+        try:
+            found = Snapshot(**json.loads(text))
+            found = replace(found, state=_unpacked(found.state))
+        except (ValueError, TypeError, zlib.error) as error:
+            raise LogUnavailable(
+                f"the snapshot beside the log {self._location} cannot be read: {error!r}; delete "
+                f"the key {self._snapshot}, a new one is made"
+            ) from error
+        of = self.records(after=found.revision - 1, limit=1)
+        return (
+            found if of and (of[0].revision, of[0].hash) == (found.revision, found.hash) else None
+        )
 
     def close(self) -> None:
         """Drop the connections; a blocked `wait` ends with LogUnavailable."""
@@ -201,8 +236,13 @@ class RedisLog:
         if not names:
             return []
         blob = client.hget(self._archive, names[0])
-        text = zlib.decompress(base64.b64decode(blob)).decode()
-        records = [from_line(line) for line in text.split("\n")]
+        try:
+            records = [from_line(line) for line in _unpacked(blob or "").split("\n")]
+        except (ValueError, zlib.error) as error:
+            raise LogUnavailable(
+                f"the log {self._location} holds an archive segment {names[0]} that cannot be read "
+                f"({error!r}); restore the field of that name in the hash {self._archive}"
+            ) from error
         return [record for record in records if record.revision > after]
 
     def _record(self, entry: str, fields: dict[str, str]) -> Record:
@@ -221,3 +261,12 @@ class RedisLog:
             return [event_of(record) for record in records]
         except ValueError as error:
             raise LogUnavailable(f"the log {self._location} cannot be read: {error}") from error
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def _unpacked(text: str) -> str:
+    """Raises ValueError and zlib.error."""
+    return zlib.decompress(base64.b64decode(text, validate=True)).decode()

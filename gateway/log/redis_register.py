@@ -14,11 +14,13 @@ from gateway.log.redis_client import RedisConnection
 _TIMEOUT_S = 1.0
 
 # KEYS: hash. ARGV: replica, beat. The value is the server's time in milliseconds, then the beat.
+# Answers the value that was there before.
 _BEAT = """
 local now = redis.call('TIME')
 local at = now[1] * 1000 + math.floor(now[2] / 1000)
+local before = redis.call('HGET', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', at) .. ' ' .. ARGV[2])
-return 1
+return before
 """
 
 # KEYS: hash. ARGV: age in milliseconds from which a replica is forgotten. Answers {now, {values}}.
@@ -45,11 +47,12 @@ class RedisRegister:
         self._key = f"{{{location.namespace}}}:replicas"
         self._connection = RedisConnection(location, timeout_s=_TIMEOUT_S)
 
-    def beat(self, beat: Beat) -> None:
+    def beat(self, beat: Beat) -> str | None:
         """See `Register.beat`."""
         text = json.dumps(asdict(beat), ensure_ascii=False)
         with self._connection.use() as client:
-            client.eval(_BEAT, 1, self._key, beat.replica, text)
+            before = client.eval(_BEAT, 1, self._key, beat.replica, text)
+        return None if before is None else _beat(before.partition(" ")[2]).instance
 
     def seen(self) -> Sequence[Seen]:
         """See `Register.seen`."""

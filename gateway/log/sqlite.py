@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import LogUnavailable
-from gateway.log.base import conflict, refuse_unchained
+from gateway.log.base import Snapshot, conflict, refuse_unchained
 from gateway.log.record import Record, event_of, sealed
 from gateway.routing.events import Draft, Event
 
@@ -121,6 +121,13 @@ class SqliteLog:
     def compact(self, *, keep: int) -> int:
         """See `RevisionLog.compact`. A file on disk holds its whole history cheaply."""
         return 0
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """See `RevisionLog.keep_snapshot`: a file on this disk is replayed in no time."""
+
+    def snapshot(self) -> Snapshot | None:
+        """See `RevisionLog.snapshot`."""
+        return None
 
     def close(self) -> None:
         """Close the file; the log cannot be used afterwards."""

@@ -7,7 +7,6 @@ identifies it is its content (`content.py`); what is said of it is its manifest 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import AdapterRejected, BadInput, NotFound
+from gateway.nearest import nearest
 from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
 from gateway.registry.manifest import MANIFEST, Manifest, Provenance, make_manifest, parse_manifest
 from gateway.registry.values import NO_GATE, AdapterArtifact, AdapterState, GateResult
@@ -47,13 +47,12 @@ class Registry:
         """The adapter. Raises NotFound naming the nearest one there is."""
         found = self.find(ref)
         if found is None:
-            names = [str(a) for a in self.refs()]
-            near = difflib.get_close_matches(str(ref), names, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(str(ref), map(str, self.refs()))
+            hint = f"; did you mean {near}?" if near else ""
             raise NotFound(
                 f"adapter {ref} is not in the registry {self.root}{hint}",
                 param="adapter",
-                nearest=near[0] if near else None,
+                nearest=near,
             )
         return found
 

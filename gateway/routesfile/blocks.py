@@ -9,13 +9,16 @@ is not read again. Whatever does not fit this, and whatever has a fault, is pars
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
+from operator import attrgetter
 
 import yaml
 
 from gateway.errors import TableRejected
+from gateway.routesfile.document import compose
 from gateway.routesfile.parse import (
     Entry,
     RoutesFile,
@@ -53,25 +56,46 @@ def _from_known(text: str, file: str, known: Blocks) -> tuple[RoutesFile, Blocks
     blocks = _split(text, len(known.head), known.indent)
     if not blocks:
         return None
-    fresh = [block for block in blocks if block not in known.entries]
+    entries = list(map(known.entries.get, blocks))
+    fresh = [at for at, entry in enumerate(entries) if entry is None]
     if 2 * len(fresh) > len(blocks):
         return None  # little is known of it
-    entries = dict(known.entries)
-    for block in fresh:
-        entry = _entry(block, file, known.indent)
-        if entry is None:
-            return None
-        entries[block] = entry
-    kept = {block: entries[block] for block in blocks}
-    lines: dict[str, int] = {}
-    line = known.head.count("\n") + 1
-    for block in blocks:
-        lines[kept[block].workflow] = line
-        line += block.count("\n")
-    if len(lines) != len(blocks):
-        return None  # a name stands twice
-    found = tuple(sorted(kept.values(), key=lambda entry: entry.workflow))
-    return RoutesFile(found, lines, file), Blocks(known.head, known.indent, kept)
+    for at in fresh:
+        entries[at] = _entry(blocks[at], file, known.indent)
+    found = [entry for entry in entries if entry is not None]
+    names = [entry.workflow for entry in found]
+    if len(set(names)) != len(blocks):
+        return None  # one says anything else, or a name stands twice
+    lines = _Lines(known.head, blocks, names)
+    kept = Blocks(known.head, known.indent, dict(zip(blocks, found, strict=True)))
+    if any(one > other for one, other in pairwise(names)):
+        found.sort(key=attrgetter("workflow"))
+    return RoutesFile(tuple(found), lines, file), kept
+
+
+class _Lines(Mapping[str, int]):
+    """The line of each block's name. Counted when the first is asked for: where there is no fault,
+    none is."""
+
+    def __init__(self, head: str, blocks: Sequence[str], names: Sequence[str]) -> None:
+        self._head = head
+        self._blocks = blocks
+        self._names = names
+
+    @cached_property
+    def _counted(self) -> Mapping[str, int]:
+        heights = (block.count("\n") for block in self._blocks)
+        first = self._head.count("\n") + 1
+        return dict(zip(self._names, accumulate(heights, initial=first), strict=False))
+
+    def __getitem__(self, name: str) -> int:
+        return self._counted[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _entry(block: str, file: str, indent: int) -> Entry | None:
@@ -79,7 +103,7 @@ def _entry(block: str, file: str, indent: int) -> Entry | None:
     if _anchored(block):
         return None
     try:
-        root = yaml.compose("workflows:\n" + block, Loader=yaml.SafeLoader)
+        root = compose("workflows:\n" + block)
         if not isinstance(root, yaml.MappingNode) or len(root.value) != 1:
             return None
         workflows = root.value[0][1]
@@ -114,11 +138,9 @@ def _blocks(text: str, found: RoutesFile, root: yaml.MappingNode) -> Blocks | No
 
 def _split(text: str, start: int, indent: int) -> list[str]:
     """The blocks after the head; none where what follows it is not the first of them."""
-    name = re.compile(rf"^ {{{indent}}}[^ #\r\n]", re.MULTILINE)
-    starts = [match.start() for match in name.finditer(text, start)]
-    if not starts or starts[0] != start:
-        return []
-    return [text[one:other] for one, other in pairwise([*starts, len(text)])]
+    name = re.compile(rf"^(?= {{{indent}}}[^ #\r\n])", re.MULTILINE)
+    before, *blocks = name.split(text[start:])
+    return [] if before else blocks
 
 
 def _is_block_of(node: yaml.Node, indent: int) -> bool:

@@ -12,6 +12,7 @@ import yaml
 
 from gateway.errors import BadInput, Problem, TableRejected
 from gateway.guard.values import GuardRule
+from gateway.routesfile.document import compose
 from gateway.routesfile.fields import FieldReader
 from gateway.routesfile.guard import GuardReader
 from gateway.routesfile.json_values import is_json_mapping
@@ -87,7 +88,7 @@ class _Parser:
 
     def parse(self, text: str) -> tuple[RoutesFile, yaml.MappingNode]:
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            root = compose(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -99,10 +100,6 @@ class _Parser:
             line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
             message = f"not YAML: the character #x{ord(text[error.position]):04x} is not allowed"
             raise TableRejected([Problem(message, "", self._file, line, column)]) from None
-        except RecursionError:
-            raise TableRejected(
-                [Problem("not usable: nested too deeply", "", self._file, 1, 1)]
-            ) from None
         if not isinstance(root, yaml.MappingNode):
             raise TableRejected(
                 [Problem("the file must hold version and workflows", "", self._file, 1, 1)]

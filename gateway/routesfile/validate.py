@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 from gateway.engine.base import Engine
 from gateway.errors import BadInput, GatewayError, Problem, TableRejected
+from gateway.guard.values import GuardRule
+from gateway.nearest import nearest
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.parse import Entry, RoutesFile
 from gateway.routesfile.references import ReportSource, guard_of
@@ -23,6 +24,7 @@ class AdapterSource(ReportSource, Protocol):
 
 
 StateOf = Callable[[AdapterArtifact], AdapterState]
+_UNKNOWN = (None, None)
 
 
 def validate(
@@ -59,22 +61,41 @@ def validate(
             )
         )
 
-    def target(
-        entry: Entry, field: str, ref: AdapterRef | None, *, approved: bool = True
-    ) -> Target:
-        if ref is None:
-            return BASE_TARGET
+    def resolved(ref: AdapterRef, *, approved: bool = True) -> Target | str:
         if (result := found.get((ref, approved))) is None:
             result = found[ref, approved] = _resolve(
                 ref, registry, state_of, engine, (kept or {}).get(ref), approved=approved
             )
+        return result
+
+    def target(
+        entry: Entry, field: str, ref: AdapterRef | None, *, approved: bool = True
+    ) -> Target:
+        result = BASE_TARGET if ref is None else resolved(ref, approved=approved)
         if isinstance(result, Target):
             return result
         fault(entry, field, result)
         return BASE_TARGET
 
+    def still(ref: AdapterRef | None, before: Target) -> bool:
+        """Whether a reference that came to `before` does so still."""
+        if ref is None:
+            return True
+        now = resolved(ref)
+        return isinstance(now, Target) and now.digest == before.digest
+
     for entry in file.entries:
-        was, route = before.get(entry.workflow, (None, None))
+        was, route = before.get(entry.workflow, _UNKNOWN)
+        stands = live.get(entry.workflow)
+        if (
+            was is entry
+            and route is not None
+            and entry.shadow is None
+            and still(entry.target, route.target)
+            and still(entry.fallback, route.fallback)
+        ):
+            routes.append(stands if stands is not None and stands.same(route) else route)
+            continue
         if was is not entry and engine is not None and entry.response_schema is not None:
             try:
                 engine.check_schema(entry.response_schema)
@@ -95,24 +116,47 @@ def validate(
             or (route.target, route.fallback, route.shadow) != named
         ):
             note = partial(fault, entry)
-            route = Route(
-                workflow=entry.workflow,
-                target=to,
-                fallback=fallback,
-                description=entry.description,
-                max_tokens=entry.max_tokens,
-                default_max_tokens=entry.default_max_tokens,
-                temperature=entry.temperature,
-                response_schema=entry.response_schema,
-                guard=guard_of(entry, to, registry, live.get(entry.workflow), note),
-                shadow=shadow,
-                on_error=entry.on_error,
-            )
-        stands = live.get(entry.workflow)
+            guard = guard_of(entry, to, registry, stands, note)
+            route = _route(entry, to, fallback, guard, shadow)
         routes.append(stands if stands is not None and stands.same(route) else route)
     if problems:
         raise TableRejected(problems)
     return tuple(routes)
+
+
+def accepted(file: RoutesFile, in_force: Mapping[str, Route]) -> dict[str, tuple[Entry, Route]]:
+    """The entries that the routes in force were made of, with their routes: for `known`, after a
+    restart that found nothing to validate. Entries that refer to a report or have a shadow are
+    left out, as what they come to is not in the file."""
+    found = {}
+    for entry in file.entries:
+        route = in_force.get(entry.workflow)
+        if (
+            route is not None
+            and entry.shadow is None
+            and (route.target.ref, route.fallback.ref) == (entry.target, entry.fallback)
+            and route.same(_route(entry, route.target, route.fallback, entry.guard, None))
+        ):
+            found[entry.workflow] = (entry, route)
+    return found
+
+
+def _route(
+    entry: Entry, target: Target, fallback: Target, guard: GuardRule | None, shadow: Shadow | None
+) -> Route:
+    return Route(
+        workflow=entry.workflow,
+        target=target,
+        fallback=fallback,
+        description=entry.description,
+        max_tokens=entry.max_tokens,
+        default_max_tokens=entry.default_max_tokens,
+        temperature=entry.temperature,
+        response_schema=entry.response_schema,
+        guard=guard,
+        shadow=shadow,
+        on_error=entry.on_error,
+    )
 
 
 def _resolve(
@@ -130,9 +174,8 @@ def _resolve(
         if artifact is None and before is not None:
             return before
         if artifact is None:
-            names = [str(one) for one in registry.refs()]
-            near = difflib.get_close_matches(str(ref), names, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else "see `gateway adapters list`"
+            near = nearest(str(ref), map(str, registry.refs()), cutoff=0.4)
+            hint = f"did you mean {near}?" if near else "see `gateway adapters list`"
             return f"adapter {ref} is not in the registry; {hint}"
         state = state_of(artifact)
         if state is AdapterState.REVOKED and not approved:

@@ -1,4 +1,4 @@
-"""Events as JSON in the log, and back. One version number, strictly read."""
+"""Events and folded states as JSON, and back. One version number, strictly read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.routing.events import Change, EventKind
+from gateway.routing.fold import RoutingState
 
 VERSION = 1
 _CHANGES: TypeAdapter[Change] = TypeAdapter(Change)
+_STATES: TypeAdapter[RoutingState] = TypeAdapter(RoutingState)
 
 
 def encode_change(change: Change) -> str:
@@ -34,3 +36,20 @@ def decode_change(text: str) -> Change:
     if unknown:
         raise ValueError(f"event fields {sorted(unknown)} are unknown; upgrade the gateway")
     return change
+
+
+def encode_state(state: RoutingState) -> str:
+    """The state as one line of JSON."""
+    return json.dumps({"v": VERSION, **asdict(state)}, ensure_ascii=False, allow_nan=False)
+
+
+def decode_state(text: str) -> RoutingState:
+    """The state that a line of JSON says. Raises ValueError for what this version would say in any
+    other way: a field too many or too few may carry meaning, and the events have it all."""
+    stated: Any = json.loads(text)
+    if not isinstance(stated, dict) or stated.pop("v", None) != VERSION:
+        raise ValueError("the state is of another version")
+    state = _STATES.validate_python(stated)
+    if encode_state(state) != text:
+        raise ValueError("the state is of another version")
+    return state

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from gateway.errors import NotAllowed, NotFound
+from gateway.nearest import nearest
 from gateway.registry.values import AdapterState
 from gateway.routing.effective import Published
 from gateway.routing.events import (
@@ -22,19 +22,13 @@ from gateway.routing.fold import RoutingState, adapter_state, fold, live_route
 from gateway.routing.table import BASE, Route, Target
 
 
-def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The known name most like `name`, if any is like it."""
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
 def require_workflow(state: RoutingState, workflow: str) -> None:
     """Raises NotFound, naming the nearest workflow there is."""
     if workflow in state.routes or workflow in state.overrides:
         return
     if workflow == BASE:
         raise NotAllowed("base is always there and has no route to change")
-    near = nearest(workflow, list(state.routes))
+    near = nearest(workflow, state.routes)
     hint = f"; did you mean {near}?" if near else ""
     raise NotFound(f"there is no workflow {workflow!r}{hint}", param="workflow", nearest=near)
 

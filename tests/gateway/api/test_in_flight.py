@@ -7,7 +7,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from gateway.engine.embedded.rows import Row, Step
 from gateway.engine.embedded.runner import StepResult
 from tests.gateway.conftest import World
 
-PROMPT = [5 + n % 40 for n in range(300)]  # three steps of prefill
+PROMPT = [5 + n % 40 for n in range(300)]  # three steps of prefill, 128 at a time
 TOKENS = 12
 
 
@@ -48,6 +48,10 @@ async def hold(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[H
 
 def tuned(row: Row) -> bool:
     return row.request.adapter is not None
+
+
+def mid_prompt(step: Step) -> bool:
+    return any(tuned(c.row) and c.row.computed and not c.completes_prompt for c in step.prefill)
 
 
 def before_the_first_token(step: Step) -> bool:
@@ -125,12 +129,20 @@ async def test_a_queued_request_is_answered_by_the_new_target(
     answered_by_base(asking, expected)
 
 
+@pytest.mark.parametrize("stage", [mid_prompt, before_the_first_token])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_a_request_that_has_sent_nothing_is_answered_by_the_new_target(
-    world: World, hold: Hold, stream: bool
+    world: World,
+    hold: Hold,
+    monkeypatch: pytest.MonkeyPatch,
+    stream: bool,
+    stage: Callable[[Step], bool],
 ) -> None:
+    scheduler = world.engine._scheduler
+    chunked = replace(scheduler._options, idle_prefill_tokens=128)  # as beside decoding rows
+    monkeypatch.setattr(scheduler, "_options", chunked)
     expected = await base_text(world)
-    hold.when = before_the_first_token
+    hold.when = stage
     asking = Asking()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(asking.ask(world, "triage", stream=stream, prompt=PROMPT))

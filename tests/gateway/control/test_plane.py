@@ -350,68 +350,6 @@ async def test_unknown_workflow_names_the_nearest(world: World) -> None:
     assert missing.value.nearest == "triage"
 
 
-async def test_saved_edit_becomes_a_revision_by_itself(world: World) -> None:
-    plane = await world.start(routes("a@1"))
-    world.file.write_text(routes("b@1"))
-    await world.until(lambda: world.goes_to() == ("b@1", Reason.ROUTE))
-    (event, *_) = await plane.history()
-    assert event.actor == "file"
-
-
-async def test_edit_by_rename_is_seen_again_and_again(world: World) -> None:
-    await world.start(routes("a@1"))
-    for target in ("b@1", "c@1", "a@1"):
-        draft = world.folder / ".routes.yaml.swp"
-        draft.write_text(routes(target))
-        draft.rename(world.file)
-        await world.until(lambda target=target: world.goes_to()[0] == target)  # type: ignore[misc]
-
-
-async def test_edit_through_a_swapped_link_is_seen(world: World) -> None:
-    # How Kubernetes updates a mounted ConfigMap: routes.yaml -> ..data/routes.yaml -> version.
-    for version, target in (("v1", "a@1"), ("v2", "b@1")):
-        (world.folder / version).mkdir()
-        (world.folder / version / "routes.yaml").write_text(routes(target))
-    (world.folder / "..data").symlink_to("v1")
-    world.file.symlink_to("..data/routes.yaml")
-    await world.start()
-    (world.folder / "..tmp").symlink_to("v2")
-    os.replace(world.folder / "..tmp", world.folder / "..data")
-    await world.until(lambda: world.goes_to()[0] == "b@1")
-
-
-async def test_edit_in_the_moment_after_start_is_not_missed(world: World) -> None:
-    plane = await world.start(routes("a@1"))
-    world.file.write_text(routes("b@1"))  # the watcher's task has not run yet
-    await world.until(lambda: world.goes_to()[0] == "b@1")
-    assert plane.file_status.ok
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        "nonsense: [",
-        routes("a@9"),
-        routes("a@1").replace("fallback", "fallbak"),
-        "version: 1\nworkflows:\n  w: {target: base, description: 2020-13-45}\n",
-        "version: 1\nworkflows:\n  w: {target: base, response_schema: {default: 2020-01-01}}\n",
-        "[" * 5000,
-    ],
-    ids=["yaml", "unknown adapter", "unknown key", "no such date", "date in a schema", "depth"],
-)
-async def test_bad_edit_changes_nothing_is_reported_and_a_good_one_follows(
-    world: World, bad: str
-) -> None:
-    plane = await world.start(routes("a@1"))
-    world.file.write_text(bad)
-    await world.until(lambda: not plane.file_status.ok)
-    assert plane.file_status.problems
-    assert world.goes_to() == ("a@1", Reason.ROUTE)
-    world.file.write_text(routes("b@1"))
-    await world.until(lambda: world.goes_to() == ("b@1", Reason.ROUTE))
-    assert plane.file_status.ok
-
-
 async def test_event_of_another_process_is_obeyed(world: World) -> None:
     await world.start(routes("a@1"))
     world.log().append(Draft(RouteDisabled("w"), "cli", "", 1.0), expected=1)

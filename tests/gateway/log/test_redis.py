@@ -85,6 +85,26 @@ def test_replicas_that_compact_at_once_archive_each_segment_once(plain: RedisSer
     assert list(log.read()) == events
 
 
+def test_a_log_that_lacks_an_entry_is_not_compacted_and_says_so(plain: RedisServer) -> None:
+    log = open_log(f"{plain.url}?namespace=gap")
+    fill(log, 30)
+    plain.client().xdel("{gap}:events", "3-0")
+    with pytest.raises(LogUnavailable, match=r"lacks entries between revisions 1 and 9"):
+        log.compact(keep=4, segment=8)
+
+
+@pytest.mark.parametrize("damaged", ["no base64", "bm8gemxpYg==", ""])
+def test_a_damaged_archive_segment_is_named(plain: RedisServer, damaged: str) -> None:
+    log = open_log(f"{plain.url}?namespace=damaged")
+    if log.head() == 0:
+        fill(log, 20)
+        assert log.compact(keep=4, segment=8) == 16
+    plain.client().hset("{damaged}:archive", "1", damaged)
+    with pytest.raises(LogUnavailable, match=r"archive segment 1 .*\{damaged\}:archive"):
+        log.records()
+    assert [r.revision for r in log.records(after=8, limit=3)] == [9, 10, 11]
+
+
 def test_an_append_whose_answer_was_lost_is_found_to_have_arrived(
     plain: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

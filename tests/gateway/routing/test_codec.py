@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from gateway.access.values import ClientGrant, Key, OperatorGrant, Role
 from gateway.registry.values import GateVerdict
-from gateway.routing.codec import decode_change, encode_change
+from gateway.routing.codec import decode_change, decode_state, encode_change, encode_state
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
     Change,
+    Event,
     KeyCreated,
     KeyRevoked,
     RouteDisabled,
@@ -24,6 +25,7 @@ from gateway.routing.events import (
     TableApplied,
     TableEdited,
 )
+from gateway.routing.fold import RoutingState, fold_all
 from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Target
 
 names = st.sampled_from(["a", "ticket-triage", "x.y_z"])
@@ -121,3 +123,24 @@ def test_an_approval_older_than_the_gate_is_still_read() -> None:
         '{"v": 1, "ref": {"name": "a", "version": "1"}, "digest": "d", "kind": "adapter_approved"}'
     )
     assert decode_change(stored) == AdapterApproved(AdapterRef("a", "1"), "d", False, None)
+
+
+@given(st.lists(changes, max_size=6))
+def test_every_state_comes_back_equal(history: list[Change]) -> None:
+    events = [Event(n, change, "ada", "why", 1.5) for n, change in enumerate(history, 1)]
+    state = fold_all(events)
+    assert decode_state(encode_state(state)) == state
+
+
+@pytest.mark.parametrize("edit", [{"v": 2}, {"surprise": 1}, {"revision": "one"}], ids=str)
+def test_a_state_of_another_version_is_refused(edit: dict[str, object]) -> None:
+    stated = json.loads(encode_state(RoutingState(1))) | edit
+    with pytest.raises(ValueError, match=r".+"):
+        decode_state(json.dumps(stated))
+
+
+def test_a_state_that_lacks_a_field_is_refused() -> None:
+    stated = json.loads(encode_state(RoutingState(1)))
+    del stated["keys"]
+    with pytest.raises(ValueError, match="another version"):
+        decode_state(json.dumps(stated))
