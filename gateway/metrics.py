@@ -79,25 +79,26 @@ class Metrics:
         self.guard_answers = Counter(
             "gateway_guard_answers",
             "Answers that a check of a route's guard scored.",
-            ["workflow", "check"],
+            ["workflow", "arm", "check"],
             registry=self.registry,
         )
         self.guard_bad = Counter(
             "gateway_guard_bad",
             "The sum of their scores, 1 is bad; not for collapse.",
-            ["workflow", "check"],
+            ["workflow", "arm", "check"],
             registry=self.registry,
         )
         self.guard_evidence = Gauge(
             "gateway_guard_evidence",
             "How far a check is on its way to a trip, in the logarithm: 0 nothing, 1 a trip.",
-            ["workflow", "check"],
+            ["workflow", "arm", "check"],
             registry=self.registry,
         )
         self.guard_trips = Counter(
             "gateway_guard_trips",
-            "Trips, by what came of them: disable, rollback, alert, or held by the hourly limit.",
-            ["workflow", "check", "action"],
+            "Trips, by what came of them: disable, rollback, abort of a canary, alert, or held by "
+            "the hourly limit.",
+            ["workflow", "arm", "check", "action"],
             registry=self.registry,
         )
         self.guard_dropped = Counter(

@@ -14,8 +14,10 @@ from prometheus_client.registry import Collector
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
 from gateway.guard.values import SCORED_ELSEWHERE
-from gateway.routing.fold import RoutingState, with_hand_of
-from gateway.routing.table import Disabled, Override, Pinned
+from gateway.routing.assignment import BUCKETS
+from gateway.routing.canary import Phase
+from gateway.routing.fold import RoutingState, canary_of, with_hand_of
+from gateway.routing.table import Disabled, Override, Pinned, Reason
 
 _GATEWAY_ACTORS = frozenset({"guard", "gateway"})
 OPERATOR = "operator"
@@ -40,7 +42,7 @@ class Capacities(Collector):
 
 
 class RouteReadings(Collector):
-    """Routes under a guard, and the hands above routes.yaml with the time of each."""
+    """Routes under a guard, the hands above routes.yaml with the time of each, and canaries."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -67,6 +69,29 @@ class RouteReadings(Collector):
                 if isinstance(hand, Disabled | Pinned):
                     hands.add_metric([workflow, name, hand_of(hand.actor)], hand.at)
         yield hands
+        yield from self._canaries()
+
+    def _canaries(self) -> Iterator[Metric]:
+        shares = GaugeMetricFamily(
+            "gateway_canary_share",
+            "The part of its workflow's requests that a canary answers, from 0 to 1.",
+            labels=["workflow"],
+        )
+        aborted = GaugeMetricFamily(
+            "gateway_canary_aborted",
+            "Whether a workflow's canary was aborted; for each that the table names.",
+            labels=["workflow"],
+        )
+        for name, decision in self._plane.table.decisions.items():
+            progress = canary_of(self._plane.state, name)
+            if progress is None:
+                continue
+            whole = float(decision.reason is Reason.CANARY)
+            split = decision.split
+            shares.add_metric([name], whole if split is None else split.buckets / BUCKETS)
+            aborted.add_metric([name], int(progress.phase is Phase.ABORTED))
+        yield shares
+        yield aborted
 
     def _overrides(self) -> Mapping[str, Override]:
         """Those of routes that exist; with what is obeyed here and the log has not got yet."""

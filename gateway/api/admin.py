@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Query
@@ -15,6 +16,7 @@ from gateway.api import answers, errors, health, shapes
 from gateway.api.artifact_admin import artifact_routes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
+from gateway.api.canary_admin import acknowledged, canary_routes
 from gateway.api.described_keys import describe_keys
 from gateway.api.guard_admin import guard_routes
 from gateway.api.key_admin import key_routes
@@ -30,10 +32,10 @@ from gateway.api.orders import (
     TableOrder,
 )
 from gateway.api.pulse import Pulse
+from gateway.api.shown_routes import Routes
 from gateway.api.stream_admin import stream_routes
 from gateway.console import pages
 from gateway.control.plane import ControlPlane
-from gateway.control.values import Committed
 from gateway.engine.base import Engine
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
@@ -71,18 +73,14 @@ def create_admin_app(
     app.include_router(artifact_routes(plane))
     app.include_router(guard_routes(watch, shadows))
     app.include_router(stream_routes(plane, keys, pulse))
+    app.include_router(canary_routes(plane))
 
-    async def outcome(done: Committed, order: Order, workflow: str) -> answers.Outcome:
-        if done.owed:  # nobody else was told, whatever revision they serve
-            return answers.Outcome.of(done, plane.fleet.alone(done.revision))
-        return answers.Outcome.of(
-            done, await plane.fleet.acknowledged(done.revision, workflow, order.wait_s)
-        )
+    outcome = partial(acknowledged, plane)
 
     @app.get("/admin/v1/routes")
-    async def routes() -> answers.Routes:
+    async def routes() -> Routes:
         """Every workflow of the live table: target, reason, override, and what the file says."""
-        return answers.Routes.of(plane)
+        return Routes.of(plane, watch.promotion)
 
     @app.get("/admin/v1/revisions")
     async def revisions(
@@ -146,7 +144,8 @@ def create_admin_app(
 
     @app.post("/admin/v1/workflows/{workflow}/resume")
     async def resume(workflow: str, order: Order, who: Operating) -> answers.Outcome:
-        """Lift a rollback's pin: the file rules again."""
+        """Lift a rollback's pin, so that the file rules again; without one, begin an aborted
+        canary again."""
         return await outcome(await plane.resume(workflow, who.command(order)), order, workflow)
 
     @app.post("/admin/v1/workflows/{workflow}/rollback")
@@ -278,7 +277,7 @@ def _not_servable(plane: ControlPlane, registry: Registry) -> list[health.NotSer
     reasons = {str(ref): reason for ref, reason in registry.damaged().items()}
     workflows: dict[str, set[str]] = {}
     for name, decision in plane.table.decisions.items():
-        for target in (decision.target, decision.route.target, decision.route.fallback):
+        for target in (decision.target, *decision.route.targets):
             if target.digest is None:
                 continue
             workflows.setdefault(str(target), set()).add(name)

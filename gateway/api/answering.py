@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from gateway.api.asker import Asker
 from gateway.api.callers import ANYBODY, Caller
 from gateway.api.inflight import InFlight, RouteChanged
 from gateway.api.limits import AnswerLimits
@@ -48,14 +49,17 @@ class Services:
     shadows: Shadows
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
-    def decide(self, workflow: str, caller: Caller = ANYBODY) -> Decision:
-        """The decision for `workflow`. Raises NotFound naming the nearest one.
+    def decide(
+        self, workflow: str, caller: Caller = ANYBODY, asker: Asker | None = None
+    ) -> Decision:
+        """The decision for `workflow`, where a canary runs that of the asker's arm. Raises
+        NotFound naming the nearest one.
 
         A workflow that the caller's key does not allow is none for it, and no hint names one:
         a client is not to learn what else is served here.
         """
         table = self.plane.table
-        decision = table.resolve(workflow)
+        decision = table.resolve(workflow, None if asker is None else asker.key)
         if decision is None or not caller.may_use(workflow):
             near = nearest(workflow, [name for name in table.decisions if caller.may_use(name)])
             hint = f"; did you mean {near!r}?" if near else ""
@@ -76,7 +80,7 @@ class Answer:
     """One request for `n` choices of one prompt, over however many attempts it takes."""
 
     services: Services
-    request_id: str
+    asker: Asker
     workflow: str
     prompt: tuple[int, ...]
     sampling: Sampling
@@ -90,6 +94,10 @@ class Answer:
     next_decision: Decision | None = None  # of the next attempt, where the last one fell back
     # The targets that failed it, each with the error that sent it on.
     fallen: list[tuple[Target, ErrorClass]] = field(default_factory=list)
+
+    @property
+    def request_id(self) -> str:
+        return self.asker.request_id
 
     @property
     def headers(self) -> dict[str, str]:
@@ -113,7 +121,9 @@ class Answer:
         try:
             while True:
                 held: list[Delta] = []
-                decision = self.next_decision or self.services.decide(self.workflow)
+                decision = self.next_decision or self.services.decide(
+                    self.workflow, asker=self.asker
+                )
                 self.decision, self.next_decision = decision, None
                 running.decision = decision
                 running.restart = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +14,10 @@ from gateway.control.plane import ControlPlane
 from gateway.control.values import Committed
 from gateway.log.record import Record
 from gateway.registry.values import AdapterArtifact, AdapterState, GateResult
+from gateway.routing.assignment import BUCKETS
 from gateway.routing.events import Change, Event, EventKind
 from gateway.routing.past import Step
-from gateway.routing.table import Decision, Reason
+from gateway.routing.table import Decision, Reason, Split
 
 
 class Shown(BaseModel):
@@ -51,12 +52,26 @@ class ShownEvent(Shown):
         )
 
 
+class ShownSplit(Shown):
+    """A running canary."""
+
+    target: str
+    share: float = Field(description="percent of the requests that it answers")
+
+    @classmethod
+    def of(cls, split: Split) -> ShownSplit:
+        return cls(target=str(split.target), share=split.buckets * 100 / BUCKETS)
+
+
 class ShownDecision(Shown):
     """Where a workflow goes."""
 
     target: str = Field(description="base or name@version")
     reason: Reason
     fallback: str
+    split: ShownSplit | None = Field(
+        default=None, description="the canary that answers a share of the requests"
+    )
 
     @classmethod
     def of(cls, decision: Decision) -> ShownDecision:
@@ -64,6 +79,7 @@ class ShownDecision(Shown):
             target=str(decision.target),
             reason=decision.reason,
             fallback=str(decision.route.fallback),
+            split=None if decision.split is None else ShownSplit.of(decision.split),
         )
 
 
@@ -134,7 +150,7 @@ def outcome_fields(done: Committed) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Decision], after: Mapping[str, Decision]) -> list[ShownChange]:
-    """The workflows whose target, reason or fallback differ."""
+    """The workflows whose target, reason, fallback or canary differ."""
     changes = []
     for name in sorted({*before, *after}):
         old, new = (
@@ -143,68 +159,6 @@ def differences(before: Mapping[str, Decision], after: Mapping[str, Decision]) -
         if old != new:
             changes.append(ShownChange(workflow=name, before=old, after=new))
     return changes
-
-
-class ShownHand(Shown):
-    """An operator's hand on a route. `to_revision` is null for a disable."""
-
-    revision: int
-    actor: str
-    reason: str
-    at: float
-    to_revision: int | None = None
-
-
-class ShownRoute(ShownDecision):
-    """A workflow of the live table, and how it differs from the file."""
-
-    why: str | None = Field(description="why it goes to its fallback, where something is wrong")
-    override: dict[Literal["disabled", "pinned"], ShownHand] | None
-    file_target: str | None = Field(description="null where the file does not name the workflow")
-    differs: bool
-    description: str
-
-
-class Routes(Shown):
-    """The live table."""
-
-    revision: int
-    workflows: dict[str, ShownRoute]
-
-    @classmethod
-    def of(cls, plane: ControlPlane) -> Routes:
-        table = plane.table
-        workflows = {name: _route(plane, d) for name, d in table.decisions.items()}
-        return cls(revision=table.revision, workflows=workflows)
-
-
-def _route(plane: ControlPlane, decision: Decision) -> ShownRoute:
-    hand = plane.state.overrides.get(decision.workflow)
-    in_file = plane.state.routes.get(decision.workflow)
-    override: dict[Literal["disabled", "pinned"], ShownHand] = {}
-    if hand is not None and (off := hand.disabled) is not None:
-        override["disabled"] = ShownHand(
-            revision=off.revision, actor=off.actor, reason=off.reason, at=off.at
-        )
-    if hand is not None and (pin := hand.pinned) is not None:
-        override["pinned"] = ShownHand(
-            revision=pin.revision,
-            actor=pin.actor,
-            reason=pin.reason,
-            at=pin.at,
-            to_revision=pin.to_revision,
-        )
-    file_target = None if in_file is None else str(in_file.target)
-    return ShownRoute(
-        target=str(decision.target),
-        reason=decision.reason,
-        fallback=str(decision.route.fallback),
-        why=decision.why or None,
-        override=override or None,
-        file_target=file_target,
-        differs=file_target is not None and file_target != str(decision.target),
-        description=decision.route.description,
-    )
 
 
 class Revisions(Shown):

@@ -150,11 +150,12 @@ class Desk:
             return None
         table = self._services.plane.table
         live = table.resolve(body.workflow)
-        if live is None or not caller.may_use(body.workflow):
+        if live is None or not caller.may_use(body.workflow) or body.revision > table.revision:
             return None
-        if str(live.target) != body.target or body.revision > table.revision:
-            return None
-        return replace(live, revision=body.revision)
+        for arm in (live, live.canary_arm):
+            if arm is not None and str(arm.target) == body.target:
+                return replace(arm, revision=body.revision)
+        return None
 
     def _unknown(self, request_id: str, body: FeedbackRequest) -> NotFound:
         recent = self._services.recent

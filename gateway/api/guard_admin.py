@@ -12,7 +12,7 @@ from gateway.guard.panel import Evidence
 from gateway.guard.shadows import Shadows
 from gateway.guard.values import OnTrip, Reference
 from gateway.guard.watch import Watch
-from gateway.guard.watched import Trip, Watched
+from gateway.guard.watched import Arm, Trip, Watched
 
 _SURE = 0.05  # the interval that is shown holds at all times with a chance of 95%
 
@@ -21,9 +21,9 @@ class ShownSignal(Shown):
     """One thing that a guard counts."""
 
     name: str = Field(description="the check; for collapse with the label")
-    action: OnTrip = Field(description="what a trip of it leads to")
+    action: str = Field(description="what a trip of it leads to: disable, rollback, abort, alert")
     compared: Reference = Field(
-        description="what it is held against: stated or report (a rate), or shadow (pairs)"
+        description="what it is held against: stated or report (a rate), shadow or control (pairs)"
     )
     seen: int = Field(description="answers that it scored, or pairs of them")
     bad: float = Field(
@@ -42,7 +42,7 @@ class ShownSignal(Shown):
     line_of_text: str = Field(description="the same as one line")
 
     @classmethod
-    def of(cls, evidence: Evidence, action: OnTrip) -> ShownSignal:
+    def of(cls, evidence: Evidence, action: str) -> ShownSignal:
         signal = evidence.signal
         return cls(
             name=signal.name,
@@ -63,9 +63,10 @@ class ShownSignal(Shown):
 
 
 class ShownGuard(Shown):
-    """One route's guard. Counts are of the route's version in force."""
+    """One arm of a route. Counts are of the arm's version in force."""
 
     workflow: str
+    arm: Arm
     target: str
     alpha: float
     on_trip: OnTrip
@@ -81,16 +82,18 @@ class ShownGuard(Shown):
         rule = watched.panel.rule
         pooled = () if watched.share is None else watched.share.evidence
         return cls(
-            workflow=watched.decision.workflow,
+            workflow=watched.workflow,
+            arm=watched.arm,
             target=str(watched.decision.target),
             alpha=rule.alpha,
             on_trip=rule.on_trip,
             signals=[
-                ShownSignal.of(evidence, rule.action(evidence.signal.check))
+                ShownSignal.of(evidence, watched.action(evidence.signal.check))
                 for evidence in watched.panel.evidence()
             ],
             pooled=[
-                ShownSignal.of(evidence, rule.action(evidence.signal.check)) for evidence in pooled
+                ShownSignal.of(evidence, watched.action(evidence.signal.check))
+                for evidence in pooled
             ],
             trips=watched.trips,
         )

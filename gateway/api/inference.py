@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.api import errors, shapes, wire
 from gateway.api.answering import Answer, Services
+from gateway.api.asker import Asker
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
 from gateway.api.described_keys import describe_keys
@@ -50,8 +51,8 @@ def create_inference_app(
     @app.post("/v1/chat/completions", responses=shapes.answered(shapes.ChatCompletion, stream=True))
     async def chat(body: ChatRequest, request: Request) -> Response:
         """An answer to a conversation, whole or as server-sent events."""
-        caller = caller_of(request)
-        decision = services.decide(body.model, caller)
+        caller, asker = caller_of(request), _asker(request, body.user)
+        decision = services.decide(body.model, caller, asker)
         messages = [message.plain() for message in body.messages]
         prompt = tuple(await asyncio.to_thread(engine.text.encode_chat, messages))
         room = _room(services, prompt, "messages")
@@ -59,7 +60,7 @@ def create_inference_app(
         body.sampling(decision.route, room=room, logprobs=logprobs)  # refuse before anything runs
         answer = Answer(
             services,
-            request_id_of(request),
+            asker,
             body.model,
             prompt,
             lambda d: body.sampling(d.route, room=room, logprobs=logprobs),
@@ -73,9 +74,8 @@ def create_inference_app(
     @app.post("/v1/completions", responses=shapes.answered(shapes.TextCompletion, stream=True))
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Text that goes on from a prompt; with `echo` and `logprobs`, the prompt's scores."""
-        caller = caller_of(request)
-        decision = services.decide(body.model, caller)
-        request_id = request_id_of(request)
+        caller, asker = caller_of(request), _asker(request, body.user)
+        decision = services.decide(body.model, caller, asker)
         scored = body.logprobs if body.echo else None
         answers = []
         for text in body.prompts():
@@ -92,7 +92,7 @@ def create_inference_app(
             answers.append(
                 Answer(
                     services,
-                    request_id,
+                    asker,
                     body.model,
                     prompt,
                     sampling,
@@ -103,7 +103,7 @@ def create_inference_app(
         if body.stream and (len(answers) > 1 or body.echo):
             raise BadInput("stream works with one prompt and without echo", param="stream")
         shape = wire.Completion(
-            f"cmpl-{request_id}", body.model, int(time.time()), body.echo, engine.text
+            f"cmpl-{asker.request_id}", body.model, int(time.time()), body.echo, engine.text
         )
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return await _answer(answers, shape, request, stream=body.stream, usage=usage)
@@ -200,7 +200,8 @@ async def _collect(answers: list[Answer]) -> list[list[Delta]]:
         targets = [answer.decision and answer.decision.target for answer in answers]
         if len(set(targets)) == 1:
             break
-        now = answers[0].services.decide(answers[0].workflow, answers[0].caller).target
+        first = answers[0]
+        now = first.services.decide(first.workflow, first.caller, first.asker).target
         wanted = [index for index, target in enumerate(targets) if target != now]
     return [parts[index] for index in range(len(answers))]
 
@@ -250,6 +251,10 @@ async def _streamed(
 
     headers = {**answer.headers, "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def _asker(request: Request, user: str | None) -> Asker:
+    return Asker(request_id_of(request), user, request.headers)
 
 
 def _event(data: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.engine.base import TokenStream
 from gateway.errors import GatewayError
-from gateway.routing.events import Event, RouteDisabled, RoutePinned
+from gateway.routing.events import CanaryAborted, Event, RouteDisabled, RoutePinned
 from gateway.routing.table import Decision, RoutingTable
 
 
@@ -58,10 +58,12 @@ class InFlight:
         return sum(len(group) for group in self._running.values())
 
     def on_swap(self, old: RoutingTable, new: RoutingTable, event: Event) -> None:
-        """Obey `in_flight: restart` of a disable or rollback. What runs as the new table says is
-        left alone: an order may come again, from the log after it was obeyed without it."""
+        """Obey `in_flight: restart` of a disable, rollback or abort. What runs as the new table
+        says is left alone: an order may come again, from the log after it was obeyed without it."""
         change = event.change
-        if not isinstance(change, RouteDisabled | RoutePinned) or change.in_flight != "restart":
+        if not isinstance(change, RouteDisabled | RoutePinned | CanaryAborted):
+            return
+        if change.in_flight != "restart":
             return
         now = new.resolve(change.workflow)
         for running in list(self._running.get(change.workflow, ())):

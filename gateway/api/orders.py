@@ -67,6 +67,14 @@ class SwitchOffOrder(DisableOrder):
     )
 
 
+class PromoteOrder(ReasonedOrder):
+    """A canary's next step."""
+
+    whole: bool = Field(
+        default=False, description="everything at once, in place of the plan's next step"
+    )
+
+
 class RollbackOrder(DisableOrder):
     """A return to an earlier route."""
 

@@ -81,7 +81,10 @@ class _Request(Body):
     response_format: ResponseFormat | None = Field(
         default=None, description="the form of the answer; goes before the workflow's schema"
     )
-    user: str | None = Field(default=None, description="the client's label; changes no answer")
+    user: str | None = Field(
+        default=None,
+        description="who asks; where the workflow tries a canary, one user has one model",
+    )
     metadata: dict[str, str] | None = Field(default=None, description="likewise")
     store: Literal[False] | None = Field(default=None, description="answers are never stored")
 

@@ -13,6 +13,7 @@ from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
 from gateway.cli.outcomes import coded, local_time, print_json
 from gateway.errors import NotFound
 
+_PAIRED = ("shadow", "control")  # references that pairs of answers are held against
 app = typer.Typer(help="What the guards watch, and why they acted.", no_args_is_help=True)
 
 
@@ -24,13 +25,17 @@ def status(admin_url: AdminUrl = ADMIN_URL, as_json: AsJson = False) -> None:
     if as_json:
         print_json(data)
         return
-    table = Table("workflow", "target", "answers", "nearest to a trip", "on the way", "trips")
+    columns = ("workflow", "arm", "target", "answers", "nearest to a trip", "on the way", "trips")
+    table = Table(*columns)
     for guard in data["guards"]:
         signals = [*guard["signals"], *guard["pooled"]]
+        if not signals:
+            continue  # all that its guard does is to compare a canary with it
         nearest = max(signals, key=lambda signal: float(signal["progress"]))
         seen = max(signal["seen"] for signal in signals)
         table.add_row(
             guard["workflow"],
+            guard["arm"],
             guard["target"],
             str(seen),
             nearest["name"],
@@ -58,30 +63,37 @@ def explain(
     """One route: why it was taken back, and each check's evidence."""
     client = AdminClient(admin_url)
     data = client.call("GET", "/guard")
-    found = next((g for g in data["guards"] if g["workflow"] == workflow), None)
-    if as_json and found is not None:
-        print_json(found)
+    arms = [guard for guard in data["guards"] if guard["workflow"] == workflow]
+    if as_json and arms:
+        print_json({"arms": arms})
         return
     for line in _hands(client.call("GET", "/routes")["workflows"].get(workflow)):
         print(line)
     beside = next((s for s in data["shadows"] if s["workflow"] == workflow), None)
     for line in () if beside is None else _shadow_lines(beside):
         print(line)
-    if found is None:
+    if not arms:
         if beside is not None:
             return
         if workflow in data["unseen"]:
             print(f"{workflow}: its guard has seen no answer of this version yet")
             return
         raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
-    print(f"{workflow} on {found['target']}, alpha {found['alpha']:g}")
+    for arm in arms:
+        _explain(arm)
+
+
+def _explain(found: dict[str, Any]) -> None:
+    """One arm: its trips, and each check's evidence."""
+    arm = " (canary)" if found["arm"] == "canary" else ""
+    print(f"{found['workflow']} on {found['target']}{arm}, alpha {found['alpha']:g}")
     for trip in found["trips"]:
         print(f"  {local_time(trip['at'])}  {trip['action']}: {trip['why']}")
     for signal in [*found["pooled"], *found["signals"]]:
         low, high = signal["interval"]
         mark = "TRIPPED " if signal["tripped"] else ""
         print(f"  {mark}{signal['line_of_text']}")
-        what = "true difference" if signal["compared"] == "shadow" else "true rate"
+        what = "true difference" if signal["compared"] in _PAIRED else "true rate"
         print(
             f"      {signal['progress']:.0%} of the way to {signal['action']}; "
             f"{what} {low:.1%} to {high:.1%}"
@@ -130,7 +142,10 @@ def _shadow_lines(shadow: dict[str, Any]) -> list[str]:
 
 def _hands(route: dict[str, Any] | None) -> list[str]:
     """What the guard did to a route and still holds, from the log."""
-    hands = (route or {}).get("override") or {}
+    hands = dict((route or {}).get("override") or {})
+    canary = (route or {}).get("canary")
+    if canary is not None and canary["phase"] == "aborted":
+        hands[f"{canary['adapter']} aborted"] = canary["since"]
     return [
         f"{kind} by guard at revision {hand['revision']}, {local_time(hand['at'])}: "
         f"{hand['reason']}"

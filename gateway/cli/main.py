@@ -5,10 +5,22 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import adapters, audit, fetcher, guard, keys, reads, routing, serve, status, watch
+from gateway.cli import (
+    adapters,
+    audit,
+    canary,
+    fetcher,
+    guard,
+    keys,
+    reads,
+    routing,
+    serve,
+    status,
+    watch,
+)
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-for group in (serve, reads, status, watch, routing, fetcher):
+for group in (serve, reads, status, watch, routing, canary, fetcher):
     app.add_typer(group.app)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(guard.app, name="guard")

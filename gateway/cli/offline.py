@@ -14,6 +14,7 @@ from gateway.log.location import FolderLocation, parse_location
 from gateway.log.opening import open_log
 from gateway.log.record import Record
 from gateway.log.sqlite import FILE_NAME
+from gateway.routing.assignment import BUCKETS
 from gateway.routing.effective import effective
 from gateway.routing.events import Change, Draft, Event
 from gateway.routing.fold import RoutingState, fold, fold_all
@@ -103,10 +104,14 @@ def _open(where: str) -> RevisionLog:
     return open_log(location)
 
 
-def _shown(decision: Decision | None) -> dict[str, str] | None:
+def _shown(decision: Decision | None) -> dict[str, Any] | None:
     if decision is None:
         return None
-    return {"target": str(decision.target), "reason": decision.reason}
+    split = None
+    if decision.split is not None:
+        share = decision.split.buckets * 100 / BUCKETS
+        split = {"target": str(decision.split.target), "share": share}
+    return {"target": str(decision.target), "reason": decision.reason, "split": split}
 
 
 def _origin() -> str:

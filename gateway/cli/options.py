@@ -29,6 +29,10 @@ Expected = Annotated[
 InFlight = Annotated[
     Literal["finish", "restart"], typer.Option(help="What becomes of running requests.")
 ]
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="Where the log is away: obey on this replica, append it later."),
+]
 Wait = Annotated[
     float,
     typer.Option(

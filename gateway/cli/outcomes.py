@@ -63,11 +63,19 @@ def print_change(done: dict[str, Any], *, nothing: str = "nothing changed") -> N
     """Which routes became what, at which revision."""
     for change in done["changes"]:
         before, after = change["before"], change["after"]
-        old = f"{before['target']} ({before['reason']})" if before else "(none)"
-        new = f"{after['target']} ({after['reason']})" if after else "(none)"
+        old, new = _goes_to(before), _goes_to(after)
         print(f"{change['workflow']}: {old} -> {new} at revision {done['revision']}")
     if not done["changes"]:
         print(f"{nothing}; revision {done['revision']}")
+
+
+def _goes_to(decision: dict[str, Any] | None) -> str:
+    if decision is None:
+        return "(none)"
+    said = f"{decision['target']} ({decision['reason']})"
+    if (split := decision.get("split")) is not None:
+        said += f" with {split['target']} at {split['share']:g}% (canary)"
+    return said
 
 
 def print_replicas(done: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from gateway.cli.options import (
     AsJson,
     Expected,
     InFlight,
+    Local,
     Reason,
     State,
     Wait,
@@ -76,12 +77,7 @@ def disable(
     workflow: Workflow,
     reason: Reason,
     in_flight: InFlight = "finish",
-    local: Annotated[
-        bool,
-        typer.Option(
-            "--local", help="Where the log is away: obey on this replica, append it later."
-        ),
-    ] = False,
+    local: Local = False,
     wait: Wait = WAIT_S,
     expected: Expected = None,
     state: State = STATE,
@@ -89,7 +85,7 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Send a workflow to its fallback, until it is enabled again."""
-    _command(
+    command(
         admin_url,
         state,
         workflow,
@@ -112,7 +108,7 @@ def enable(
     as_json: AsJson = False,
 ) -> None:
     """Lift a disable."""
-    _command(
+    command(
         admin_url,
         state,
         workflow,
@@ -137,7 +133,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Pin a workflow to its route at an earlier revision."""
-    _command(
+    command(
         admin_url,
         state,
         workflow,
@@ -159,8 +155,8 @@ def resume(
     admin_url: AdminUrl = ADMIN_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Lift a rollback's pin: the file rules again."""
-    _command(
+    """Lift a rollback's pin: the file rules again. Without one: begin an aborted canary again."""
+    command(
         admin_url,
         state,
         workflow,
@@ -171,7 +167,7 @@ def resume(
     )
 
 
-def _command(
+def command(
     url: str,
     state: str,
     workflow: str,

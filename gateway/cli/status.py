@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from gateway.cli.canary_lines import canary_lines
 from gateway.cli.client import AdminClient
 from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
 from gateway.cli.outcomes import by, coded, local_time, print_json
@@ -36,6 +37,7 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
         *_fleet(data["replicas"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
+        *canary_lines(workflows),
         *_gates(data["gates_overridden"]),
         *_adapters(data["unavailable_adapters"], data["adapters_not_servable"]),
     ]

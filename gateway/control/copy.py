@@ -14,13 +14,13 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.errors import GatewayError, LogUnavailable, NotAllowed
 from gateway.log.record import Record, verify
 from gateway.log.sqlite import FILE_NAME, SqliteLog
-from gateway.routing.events import Draft, InFlight, RouteDisabled
+from gateway.routing.codec import decode_change, encode_change
+from gateway.routing.events import CanaryAborted, Draft, RouteDisabled
 
 log = logging.getLogger(__name__)
 
@@ -178,18 +178,8 @@ class LocalCopy:
         return self._log
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    workflow: str
-    in_flight: InFlight
-    actor: str
-    reason: str
-    at: float
-    origin: str
-
-
 class LocalOrders:
-    """The disables given to this replica alone while the log was away. Blocks."""
+    """The disables and aborts given to this replica alone while the log was away. Blocks."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "local-orders.jsonl"
@@ -205,21 +195,23 @@ class LocalOrders:
             return []
         except (OSError, ValueError, TypeError) as error:
             raise LogUnavailable(
-                f"the disables that were given to this replica alone cannot be read from "
+                f"the orders that were given to this replica alone cannot be read from "
                 f"{self._path}: {error}; make the file readable, or move it away and give those "
-                "disables again"
+                "orders again"
             ) from error
 
     def save(self, drafts: Sequence[Draft]) -> None:
         """Replace what is kept, durably. Raises LogUnavailable."""
         lines = []
         for draft in drafts:
-            change = draft.change
-            assert isinstance(change, RouteDisabled)
-            line = _Line(
-                change.workflow, change.in_flight, draft.actor, draft.reason, draft.at, draft.origin
-            )
-            lines.append(json.dumps(asdict(line)) + "\n")
+            line = {
+                "change": encode_change(draft.change),
+                "actor": draft.actor,
+                "reason": draft.reason,
+                "at": draft.at,
+                "origin": draft.origin,
+            }
+            lines.append(json.dumps(line) + "\n")
         temporary = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,9 +229,15 @@ class LocalOrders:
 
 
 def _draft(text: str) -> Draft:
-    line = _Line(**json.loads(text))
-    change = RouteDisabled(line.workflow, line.in_flight)
-    return Draft(change, line.actor, line.reason, line.at, line.origin)
+    """The order of one line. Raises ValueError, TypeError."""
+    line = json.loads(text)
+    if "change" in line:
+        change = decode_change(line.pop("change"))
+    else:  # as a release before canaries wrote it: a disable
+        change = RouteDisabled(line.pop("workflow"), line.pop("in_flight"))
+    if not isinstance(change, RouteDisabled | CanaryAborted):
+        raise ValueError(f"{change.kind} is no order for one replica alone")
+    return Draft(change, **line)
 
 
 def _sync_folder(folder: Path) -> None:

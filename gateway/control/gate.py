@@ -1,17 +1,18 @@
 """The residency gate: a new route takes effect on a replica once its adapter is there. Pure.
 
 Until then the replica serves what it served, at the revision where that was the route, and says
-that the workflow is pending. What takes an adapter out of service (a disable, a revoked adapter)
-never waits; nor is a route pending whose adapter was here and got lost: that one falls back.
+that the workflow is pending; where only its canary's adapter is missing, the route's target answers
+everything. What takes an adapter out of service (a disable, an abort, a revoked adapter) never
+waits; nor is a route pending whose adapter was here and got lost: that one falls back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.routing.effective import View
-from gateway.routing.table import Decision, Reason, RoutingTable, Target
+from gateway.routing.table import Decision, Reason, Route, RoutingTable, Target
 
 _ROUTED = (Reason.ROUTE, Reason.CANARY, Reason.PINNED)
 
@@ -42,11 +43,15 @@ def gated(
     pending: dict[str, Pending] = {}
     kept: dict[str, Decision] = {}
     for name in sorted(wanted.faulted):
-        target = wanted.table.decisions[name].route.target
+        now = wanted.table.decisions[name]
+        lacks_canary = wanted.faults.get(now.route.target) is None
+        target = _named(now.route, lacks_canary)
         was, earlier = waiting.get(name), before.decisions.get(name)
+        if target is None:
+            continue
         if was is not None and was.target == target:
             since = was.since
-        elif earlier is None or earlier.route.target != target:
+        elif earlier is None or _named(earlier.route, lacks_canary) != target:
             since = wanted.state.revision
         else:
             continue
@@ -54,9 +59,18 @@ def gated(
             continue
         pending[name] = Pending(name, target, since)
         old = served.decisions.get(name)
-        if old is not None and old.reason in _ROUTED and usable(old.target):
-            kept[name] = old
+        if lacks_canary or old is None or old.reason not in _ROUTED or not usable(old.target):
+            continue
+        # An old canary goes on only as far as the new table wants it.
+        kept[name] = old if old.split == now.split else replace(old, split=None)
     table = wanted.table
     if not kept:
         return table, pending
     return RoutingTable(table.revision, table.decisions.holding(kept)), pending
+
+
+def _named(route: Route, canary: bool) -> Target | None:
+    """The adapter that answers, or that is tried as a canary."""
+    if not canary:
+        return route.target
+    return None if route.canary is None else route.canary.target

@@ -18,7 +18,7 @@ from gateway.control.copy import LocalCopy, LocalOrders
 from gateway.control.live import LiveTable
 from gateway.control.owed import in_force, lost_hands
 from gateway.control.proof import prove
-from gateway.errors import LogUnavailable, NotFound, RevisionConflict
+from gateway.errors import LogUnavailable, NotAllowed, NotFound, RevisionConflict
 from gateway.log.base import RevisionLog, Snapshot
 from gateway.log.record import Record, event_of, sealed
 from gateway.routing.codec import decode_state, encode_state
@@ -201,7 +201,10 @@ class History:
         self.error = error.message
 
     async def order_locally(self, draft: Draft) -> bool:
-        """Obey a disable here, and owe it to the log. Whether it is kept on disk already."""
+        """Obey a disable or an abort here, and owe it to the log. Whether it is kept on disk
+        already. Raises NotAllowed where it is owed already."""
+        if any(order.change == draft.change for order in self.owed):
+            raise NotAllowed("this is obeyed here already; the log is to get it")
         self.owed.append(draft)
         self._live.obey_locally(self.owed)
         return await self._save()
@@ -302,7 +305,7 @@ class History:
             return
         log.error(
             "the log has another history from revision %s on; it is taken over, and the disables, "
-            "rollbacks and revocations that it lost are appended again",
+            "rollbacks, aborts and revocations that it lost are appended again",
             common + 1,
         )
         state = fold_all(await self.call(_events, theirs))

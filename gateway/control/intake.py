@@ -177,7 +177,7 @@ class TableIntake:
 
     def _named_by_routes(self) -> dict[AdapterRef, Target]:
         routes = self._live.state.routes.values()
-        targets = [target for route in routes for target in (route.target, route.fallback)]
+        targets = [target for route in routes for target in route.targets]
         targets += [route.shadow.target for route in routes if route.shadow is not None]
         return {target.ref: target for target in targets if target.ref is not None}
 

@@ -15,7 +15,14 @@ from gateway.control.values import targets_of
 from gateway.log.record import Record, hash_of
 from gateway.registry.values import AdapterState
 from gateway.routing.effective import View, view
-from gateway.routing.events import Change, Draft, Event, RouteDisabled, RoutePinned
+from gateway.routing.events import (
+    CanaryAborted,
+    Change,
+    Draft,
+    Event,
+    RouteDisabled,
+    RoutePinned,
+)
 from gateway.routing.fold import RoutingState, adapter_state, fold, with_hand_of
 from gateway.routing.table import RoutingTable, Target
 
@@ -124,7 +131,7 @@ class LiveTable:
     def _derive(self) -> None:
         state = self.state
         for draft in self.local:
-            if isinstance(draft.change, RouteDisabled):
+            if isinstance(draft.change, RouteDisabled | CanaryAborted):
                 state = with_hand_of(state, draft)
         before = self._wanted
         self._wanted = view(state, self._adapters.published, self._adapters.lost, before)

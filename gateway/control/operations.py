@@ -19,13 +19,15 @@ from gateway.engine.base import Engine
 from gateway.errors import LogUnavailable, NotAllowed
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
-from gateway.routing import commands
+from gateway.routing import canary_commands, commands
 from gateway.routing.events import (
     AdapterRegistered,
     AdapterRevoked,
+    CanaryAborted,
     Change,
     Event,
     InFlight,
+    RouteDisabled,
     RoutePinned,
 )
 from gateway.routing.fold import RoutingState, adapter_state
@@ -67,33 +69,34 @@ class Operations:
 
         `local`: where the log is away, obey it here alone, and append it when the log is back.
         """
-        try:
-            return await self.amend(
-                lambda state: commands.disable(state, workflow, in_flight), command
-            )
-        except LogUnavailable:
-            if not local:
-                raise
-        change = commands.disable(self._live.state, workflow, in_flight)
-        before = self._live.table
-        draft = self._appender.draft(change, command)
-        if any(order.change == change for order in self._history.owed):
-            raise NotAllowed(f"{workflow} is disabled here already; the log is to get it")
-        kept = await self._history.order_locally(draft)
-        changes = changes_between(before, self._live.table)
-        return Committed(None, self._live.state.revision, changes, owed=True, kept=kept)
+        return await self._take_off(
+            lambda state: commands.disable(state, workflow, in_flight), command, local
+        )
+
+    async def abort(
+        self,
+        workflow: str,
+        command: Command,
+        *,
+        in_flight: InFlight = "finish",
+        local: bool = False,
+    ) -> Committed:
+        """Take every request from `workflow`'s canary. Never waits for the engine; `local` as of
+        a disable."""
+        return await self._take_off(
+            lambda state: canary_commands.abort(state, workflow, in_flight), command, local
+        )
 
     async def enable(self, workflow: str, command: Command) -> Committed:
         """Lift a disable."""
         return await self.amend(lambda state: commands.enable(state, workflow), command)
 
     async def resume(self, workflow: str, command: Command) -> Committed:
-        """Lift a rollback's pin. Waits for the engine only where the file's route has an adapter
-        that is not here yet."""
+        """Lift a rollback's pin, or begin an aborted canary again. Waits for the engine only where
+        the file's route has an adapter that is not here yet."""
         route = self._live.state.routes.get(workflow)
         if route is not None:
-            targets = {route.target, route.fallback}
-            await self._adapters.try_all({t for t in targets if self._adapters.lost(t)})
+            await self._adapters.try_all({t for t in route.targets if self._adapters.lost(t)})
         return await self.amend(lambda state: commands.resume(state, workflow), command)
 
     async def amend(
@@ -165,6 +168,23 @@ class Operations:
     def adapter_state(self, artifact: AdapterArtifact) -> AdapterState:
         """The state in force: the log's verdict, else what was published."""
         return adapter_state(self._live.state, artifact.digest, artifact.state) or artifact.state
+
+    async def _take_off(
+        self,
+        decide_on: Callable[[RoutingState], RouteDisabled | CanaryAborted],
+        command: Command,
+        local: bool,
+    ) -> Committed:
+        try:
+            return await self.amend(decide_on, command)
+        except LogUnavailable:
+            if not local:
+                raise
+        before = self._live.table
+        draft = self._appender.draft(decide_on(self._live.state), command)
+        kept = await self._history.order_locally(draft)
+        changes = changes_between(before, self._live.table)
+        return Committed(None, self._live.state.revision, changes, owed=True, kept=kept)
 
     async def _judge(
         self, ref: AdapterRef, command: Command, verdict: AdapterState, *, override: bool = False

@@ -1,4 +1,5 @@
-"""Takes back a revision that no replica can hold: pins the route before it, with the reason."""
+"""Takes back a revision that no replica can hold: pins the route before it, or aborts its canary,
+with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from gateway.control.live import LiveTable
 from gateway.control.values import Command
 from gateway.errors import GatewayError, NotAllowed, NotFound
 from gateway.routing import commands
-from gateway.routing.events import Change, Event, RouteDisabled
+from gateway.routing.events import CanaryAborted, Change, Event, RouteDisabled
+from gateway.routing.fold import canary_of
 from gateway.routing.table import Target
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,9 @@ class Retreat:
             now = self._live.pending.get(workflow)
             if now is None or now.target != mine.target:
                 return None
+            tried = canary_of(self._live.state, workflow)
+            if tried is not None and tried.canary.target == now.target:
+                return CanaryAborted(workflow, now.target)
             try:
                 published = self._adapters.published
                 pin = commands.rollback(events, workflow, None, "finish", published)

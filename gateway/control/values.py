@@ -62,7 +62,11 @@ def targets_of(decisions: Iterable[Decision]) -> set[Target]:
     targets = {
         target
         for decision in decisions
-        for target in (decision.target, decision.route.target, decision.route.fallback)
+        for target in (
+            decision.target,
+            *decision.route.targets,
+            *(() if decision.split is None else (decision.split.target,)),
+        )
     }
     return targets - {BASE_TARGET}
 
@@ -73,14 +77,15 @@ def digests_of(targets: Iterable[Target]) -> set[str]:
 
 
 def changes_between(before: RoutingTable, after: RoutingTable) -> tuple[DecisionChange, ...]:
-    """The workflows whose target, reason or route differ."""
+    """The workflows whose target, reason, route or canary differ."""
     changed = []
     for name in sorted(changed_workflows(before, after)):
         old, new = before.decisions.get(name), after.decisions.get(name)
         if (
             old is None
             or new is None
-            or (old.target, old.reason, old.route) != (new.target, new.reason, new.route)
+            or (old.target, old.reason, old.split) != (new.target, new.reason, new.split)
+            or old.route != new.route
         ):
             changed.append(DecisionChange(name, old, new))
     return tuple(changed)

@@ -1,6 +1,7 @@
 """What comes of a trip: an alert, or an ordinary command to the control plane as `guard`.
 
-A disable lasts until a person enables; the guard never enables anything. Where the log is away the
+A disable lasts until a person enables; the guard never enables anything. A canary that trips is
+aborted, and nothing else of its route changes: no limit holds that. Where the log is away the
 command is tried again; where the limit of trips per hour is reached the trip is held, and acted on
 once the limit allows, if its evidence still says so and nobody has acted since.
 """
@@ -16,7 +17,7 @@ from gateway.control.values import Command
 from gateway.errors import GatewayError, NotAllowed, NotFound
 from gateway.guard.panel import Evidence
 from gateway.guard.values import OnTrip
-from gateway.guard.watched import LIVE, Trip, Watched, version_key
+from gateway.guard.watched import ABORT, Arm, Key, Trip, Watched, live_arm, version_key
 from gateway.metrics import Metrics
 from gateway.routing.commands import revision_of_other_target
 from gateway.routing.events import Event, RouteDisabled, RoutePinned
@@ -45,8 +46,8 @@ class Acting:
         self.trips_per_hour = trips_per_hour
         self._clock = clock
         self._acts: deque[float] = deque()  # when guards acted, newest last
-        self._pending: dict[str, tuple[Watched, Evidence]] = {}  # by workflow; the log is away
-        self._held: dict[tuple[str, str], Watched] = {}  # by workflow and signal; the limit
+        self._pending: dict[Key, tuple[Watched, Evidence]] = {}  # the log is away
+        self._held: dict[tuple[Key, str], Watched] = {}  # by arm and signal; the limit
 
     @property
     def recent(self) -> int:
@@ -60,10 +61,10 @@ class Acting:
         if event.actor == ACTOR and isinstance(event.change, RouteDisabled | RoutePinned):
             self._acts.append(event.at)
 
-    def drop(self, workflow: str) -> None:
-        """Nothing is to be done about `workflow` any more."""
-        self._pending.pop(workflow, None)
-        for key in [key for key in self._held if key[0] == workflow]:
+    def drop(self, place: Key) -> None:
+        """Nothing is to be done about an arm any more."""
+        self._pending.pop(place, None)
+        for key in [key for key in self._held if key[0] == place]:
             del self._held[key]
 
     async def tripped(self, watched: Watched, evidence: Evidence) -> None:
@@ -76,8 +77,8 @@ class Acting:
         if action is OnTrip.ALERT:
             if not watched.has_told(name, OnTrip.ALERT):  # its own evidence, or all gateways'
                 self._tell(watched, evidence, OnTrip.ALERT)
-        elif self.recent >= self.trips_per_hour:
-            self._held[decision.workflow, name] = watched
+        elif watched.arm is Arm.CONTROL and self.recent >= self.trips_per_hour:
+            self._held[watched.place, name] = watched
             if not watched.has_told(name, HELD):
                 self._tell(watched, evidence, HELD)
         else:
@@ -87,31 +88,35 @@ class Acting:
         """Try what could not be done before: the log was away, or the limit was reached."""
         for watched, evidence in list(self._pending.values()):
             await self._act(watched, evidence)
-        for (workflow, name), watched in list(self._held.items()):
+        for (place, name), watched in list(self._held.items()):
             if self.recent >= self.trips_per_hour:
                 return
-            if (workflow, name) not in self._held:
+            if (place, name) not in self._held:
                 continue  # another signal of the same route has just acted
             if not self._in_force(watched):
-                self.drop(workflow)  # somebody else acted, or it is another version
+                self.drop(place)  # somebody else acted, or it is another version
                 continue
             for evidence in _of(name, watched.evidence()):
-                if evidence.enough and (workflow, name) in self._held:
+                if evidence.enough and (place, name) in self._held:
                     await self._act(watched, evidence)
 
     def _in_force(self, watched: Watched) -> bool:
-        live = self._plane.table.resolve(watched.decision.workflow)
-        return live is not None and live.reason in LIVE and version_key(live) == watched.key
+        live = live_arm(self._plane.table, watched.workflow, watched.arm)
+        return live is not None and version_key(live, self._plane.state) == watched.key
 
     async def _act(self, watched: Watched, evidence: Evidence) -> None:
         """Take the route back. Where the log is away it is tried again until it is done."""
-        workflow = watched.decision.workflow
-        self.drop(workflow)
+        workflow = watched.workflow
+        self.drop(watched.place)
         if not self._in_force(watched):
             return  # somebody was faster
         command = Command(ACTOR, str(evidence))
         action = watched.panel.rule.action(evidence.signal.check)
         try:
+            if watched.arm is Arm.CANARY:
+                await self._plane.abort(workflow, command, local=True)
+                self._tell(watched, evidence, ABORT)
+                return
             if action is OnTrip.ROLLBACK and await self._rolled_back(watched, command):
                 self._tell(watched, evidence, OnTrip.ROLLBACK)
                 return
@@ -120,10 +125,10 @@ class Acting:
                 self._acts.append(self._clock())
             self._tell(watched, evidence, OnTrip.DISABLE)
         except (NotAllowed, NotFound) as error:
-            log.warning("the guard's disable of %s was not needed: %s", workflow, error)
+            log.warning("the guard did not have to act on %s: %s", workflow, error)
         except GatewayError as error:
             log.error("the guard cannot act on %s yet: %s", workflow, error)
-            self._pending[workflow] = (watched, evidence)
+            self._pending[watched.place] = (watched, evidence)
 
     async def _rolled_back(self, watched: Watched, command: Command) -> bool:
         """Go back to the target before, where there is one that the guard has not left already."""
@@ -146,6 +151,7 @@ class Acting:
         decision = watched.decision
         trip = Trip(
             decision.workflow,
+            watched.arm,
             str(decision.target),
             evidence.signal.name,
             action,
@@ -153,10 +159,15 @@ class Acting:
             self._clock(),
         )
         watched.trips.append(trip)
-        fields = {"workflow": trip.workflow, "target": trip.target, "action": action}
+        fields = {
+            "workflow": trip.workflow,
+            "arm": trip.arm,
+            "target": trip.target,
+            "action": action,
+        }
         log.warning("guard trip: %s", trip.why, extra={"fields": fields})
         kind = evidence.signal.check.kind
-        self._metrics.guard_trips.labels(trip.workflow, kind, action).inc()
+        self._metrics.guard_trips.labels(trip.workflow, trip.arm, kind, action).inc()
 
 
 def _of(name: str, found: Iterable[Evidence]) -> list[Evidence]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gateway.guard import sequential as seq
 from gateway.guard.bounds import upper_bound
 from gateway.guard.detectors import Detector, Pair, Scored, Seen, detector, label_detector
-from gateway.guard.values import CheckKind, CheckRule, GuardRule
+from gateway.guard.values import CheckKind, CheckRule, GuardRule, Reference
 from gateway.guard.windows import Window, WindowRule
 
 _MOST_GROWTH = 230.0  # in the logarithm; wealth given away keeps the promise, see `seq.advance`
@@ -93,8 +93,8 @@ class Evidence:
         where = " of all gateways" if self.pooled else ""
         if check.is_paired:
             return (
-                f"{self.signal.name}: on {self.seen} requests{where} that both answered, the rate "
-                f"of bad answers is {self.rate:+.1%} against the {check.compared}'s, allowed are "
+                f"{self.signal.name}: in {self.seen} pairs of answers{where}, the rate of bad ones "
+                f"is {self.rate:+.1%} against the {check.compared}'s, allowed are "
                 f"{self.allowed:+.1%}; evidence {self.e_value:.3g}, enough is {self.line:.3g}"
             )
         return (
@@ -174,7 +174,7 @@ class Panel:
         self._line = np.array([1 / signal.alpha for signal in self.signals])
         self._stake = seq.stakes(self._bound)  # [signals, stakes]
         self._tests: npt.NDArray[np.bool_] = np.array(
-            [signal.check.window is None for signal in self.signals]
+            [signal.check.window is None for signal in self.signals], dtype=np.bool_
         )
         self.taken = 0  # times; whoever shows the evidence sees by it that there is more
         self.reset()
@@ -195,8 +195,8 @@ class Panel:
                 seen.score if signal.check.kind is seen.kind else None for signal in self.signals
             ]
         if isinstance(seen, Pair):
-            return [_difference(s, seen) if s.check.is_paired else None for s in self.signals]
-        return [None if s.check.is_paired else s.detect(seen) for s in self.signals]
+            return [_difference(s, seen) if _of_shadow(s) else None for s in self.signals]
+        return [None if _of_shadow(s) else s.detect(seen) for s in self.signals]
 
     def take(self, scores: Sequence[float | None]) -> list[Evidence]:
         """Count one answer's scores; the signals that trip by it, each only once."""
@@ -282,6 +282,10 @@ class Panel:
             None if window is None else window.mean,
             self._pooled,
         )
+
+
+def _of_shadow(signal: Signal) -> bool:
+    return signal.check.compared is Reference.SHADOW
 
 
 def _difference(signal: Signal, pair: Pair) -> float | None:

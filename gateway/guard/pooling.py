@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from gateway.errors import LogUnavailable
 from gateway.guard.panel import Evidence, Panel
 from gateway.guard.pool import POOLED, Batch, Merged, Share
+from gateway.guard.values import GuardRule
 from gateway.guard.watched import Watched
-from gateway.routing.table import Decision
 
 log = logging.getLogger("gateway.guard")
 
@@ -46,12 +46,11 @@ class Pooling:
         self._behind = 0  # where the next exchange begins, where there are too many for one
         self.error: str | None = None  # why the store cannot be used, if it cannot
 
-    def share(self, decision: Decision, key: str, since: int) -> Share | None:
-        """The share in the version `key` of a route; see `Share`. None where it has no guard."""
-        rule = decision.route.guard
-        if rule is None:
-            return None
-        panel = Panel(rule, decision.route.response_schema, part=POOLED, pooled=True)
+    def share(
+        self, rule: GuardRule, schema: Mapping[str, Any] | None, key: str, since: int
+    ) -> Share:
+        """The share in the version `key` of a route's arm; see `Share`. `schema` is the route's."""
+        panel = Panel(rule, schema, part=POOLED, pooled=True)
         return Share(key, since, uuid.uuid4().hex, panel)
 
     async def exchange(self, watched: Iterable[Watched]) -> list[tuple[Watched, Evidence]]:

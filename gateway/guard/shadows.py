@@ -24,7 +24,7 @@ from gateway.guard import shadow_text
 from gateway.guard.detectors import Answered, Pair
 from gateway.guard.shadow_tally import Likelihood, Outcome, Tally, tally_of
 from gateway.guard.watch import Watch
-from gateway.guard.watched import LIVE
+from gateway.guard.watched import Arm, arm_of
 from gateway.metrics import Metrics
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing.table import Decision, Shadow, Target
@@ -99,7 +99,9 @@ class Shadows:
     ) -> None:
         """Note a request that was answered well, of a route with a shadow. Never waits."""
         shadow = decision.route.shadow
-        if shadow is None or decision.reason not in LIVE or decision.target == shadow.target:
+        if shadow is None or arm_of(decision) is not Arm.CONTROL:
+            return  # a canary's requests are compared with the control arm's
+        if decision.target == shadow.target:
             return
         if self._draw() * 100 >= shadow.share:
             return

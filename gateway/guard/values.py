@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -47,6 +47,7 @@ class Reference(StrEnum):
     STATED = "stated"  # the number in the route
     REPORT = "report"  # the same check over the adapter's own eval answers, as a number
     SHADOW = "shadow"  # what the route's shadow answers to the same requests
+    CONTROL = "control"  # of a canary: what the control arm answers at the same time
 
 
 # What an answer by itself says; the others say how it was served, and the load has a part in it.
@@ -76,7 +77,7 @@ class CheckRule:
     """One check. Healthy means: the bad rate is at most `reference + tolerance`.
 
     A paired one has no number for a reference: its bad rate is at most `tolerance` over that of
-    what it is `compared` with, on the same requests.
+    what it is `compared` with.
     """
 
     kind: CheckKind
@@ -99,7 +100,7 @@ class CheckRule:
     @property
     def is_paired(self) -> bool:
         """Whether it scores pairs of answers, not single ones."""
-        return self.compared is Reference.SHADOW
+        return self.compared in (Reference.SHADOW, Reference.CONTROL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ class GuardRule:
     checks: tuple[CheckRule, ...]
     alpha: float = 0.01
     on_trip: OnTrip = OnTrip.DISABLE
+
+    def without(self, compared: Reference) -> GuardRule:
+        """The guard of an arm that has nothing of the kind to be compared with."""
+        checks = tuple(check for check in self.checks if check.compared is not compared)
+        return self if len(checks) == len(self.checks) else replace(self, checks=checks)
 
     def action(self, check: CheckRule) -> OnTrip:
         """What a trip of `check` leads to."""

@@ -18,14 +18,26 @@ from typing import Any
 from gateway.control.plane import ControlPlane
 from gateway.guard import gauges
 from gateway.guard.acting import Acting
+from gateway.guard.arm_pairs import ArmPairs
 from gateway.guard.detectors import Seen
 from gateway.guard.keeping import EvidenceFile, restore
 from gateway.guard.panel import Panel
 from gateway.guard.pool import ALONE
 from gateway.guard.pooling import POST_S, EvidenceStore, Pooling
-from gateway.guard.watched import LIVE, Watched, version_key
+from gateway.guard.promotion import Promotion
+from gateway.guard.values import GuardRule, Reference
+from gateway.guard.watched import (
+    Arm,
+    Key,
+    StepCount,
+    Watched,
+    arm_of,
+    live_arm,
+    version_key,
+)
 from gateway.metrics import Metrics
-from gateway.routing.events import Event, RouteEnabled, RouteResumed
+from gateway.routing.events import CanaryRestarted, Event, RouteEnabled, RouteResumed
+from gateway.routing.fold import canary_of
 from gateway.routing.table import Decision, RoutingTable
 
 log = logging.getLogger("gateway.guard")
@@ -62,7 +74,8 @@ class Watch:
         self._saved: dict[str, Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._saved_at = 0.0
-        self.watched: dict[str, Watched] = {}
+        self.watched: dict[Key, Watched] = {}
+        self.promotion = Promotion(plane, self.watched, clock)
 
     async def start(self) -> None:
         """Read what was kept, and begin. After the plane's start."""
@@ -71,6 +84,7 @@ class Watch:
             self._note(event)
         self._plane.on_swap(self.on_swap)
         self._tasks.append(asyncio.create_task(self._run(), name="guard"))
+        self._tasks.append(asyncio.create_task(self.promotion.run(), name="canaries"))
         if self.pooling is not None:
             self._tasks.append(asyncio.create_task(self._pool(self.pooling), name="guard pool"))
 
@@ -86,7 +100,7 @@ class Watch:
 
     def observe(self, decision: Decision, seen: Seen) -> None:
         """Note one answer of a route with a guard, a score of one, or a pair. Never waits."""
-        if decision.reason not in LIVE:
+        if arm_of(decision) is None:
             return  # of a fallback it would say nothing about the route's target
         try:
             self._queue.put_nowait((decision, seen))
@@ -100,7 +114,8 @@ class Watch:
         return sorted(
             name
             for name, decision in decisions.items()
-            if decision.route.guard is not None and name not in self.watched
+            if decision.route.guard is not None
+            and not any((name, arm) in self.watched for arm in Arm)
         )
 
     def on_swap(self, old: RoutingTable, new: RoutingTable, event: Event) -> None:
@@ -108,12 +123,18 @@ class Watch:
         self._note(event)
         change = event.change
         if isinstance(change, RouteEnabled | RouteResumed):
-            self.watched.pop(change.workflow, None)
-            self.acting.drop(change.workflow)
-            self._saved_at = 0.0  # what was kept is out of date
-        for workflow in [name for name in self.watched if name not in new.decisions]:
-            gauges.forget(self._metrics, self.watched.pop(workflow))
-            self.acting.drop(workflow)
+            for arm in Arm:
+                self._begin_anew((change.workflow, arm))
+        elif isinstance(change, CanaryRestarted):
+            self._begin_anew((change.workflow, Arm.CANARY))
+        for place in [place for place in self.watched if not _is_named(new, *place)]:
+            gauges.forget(self._metrics, self.watched.pop(place))
+            self.acting.drop(place)
+
+    def _begin_anew(self, place: Key) -> None:
+        self.watched.pop(place, None)
+        self.acting.drop(place)
+        self._saved_at = 0.0  # what was kept is out of date
 
     def _note(self, event: Event) -> None:
         self.acting.note(event)
@@ -132,7 +153,7 @@ class Watch:
 
     def _is_current(self, watched: Watched) -> bool:
         """Not so where a person enabled its route meanwhile, or it left the table."""
-        return self.watched.get(watched.decision.workflow) is watched
+        return self.watched.get(watched.place) is watched
 
     async def _run(self) -> None:
         while True:
@@ -149,55 +170,98 @@ class Watch:
                 batch.append(await self._queue.get())
         while len(batch) < _BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
-        found = [(self._watched(decision), seen) for decision, seen in batch]
-        jobs = [(watched, seen) for watched, seen in found if watched is not None]
+        jobs = [
+            (watched, seen, arm)
+            for decision, seen in batch
+            if (arm := arm_of(decision)) is not None
+            for watched in self._concerned(decision, arm)
+        ]
         if jobs:
             scores = await asyncio.to_thread(
-                lambda: [watched.panel.score(seen) for watched, seen in jobs]
+                lambda: [watched.score(seen, arm) for watched, seen, arm in jobs]
             )
-            for (watched, _), scored in zip(jobs, scores, strict=True):
+            for (watched, _, arm), scored in zip(jobs, scores, strict=True):
                 if not self._is_current(watched):
                     continue
-                if watched.share is not None:
-                    watched.share.count(scored)
-                gauges.count(self._metrics, watched, scored)
-                for evidence in watched.panel.take(scored):
+                if arm is watched.arm:
+                    gauges.count(self._metrics, watched, scored)
+                for evidence in watched.take(scored, arm):
                     await self.acting.tripped(watched, evidence)
-            for watched in {id(watched): watched for watched, _ in jobs}.values():
+            for watched in {id(watched): watched for watched, _, _ in jobs}.values():
                 gauges.show(self._metrics, watched)
         await self.acting.again()
         if (now := time.monotonic()) - self._saved_at > _SAVE_S:
             self._saved_at = now
             await asyncio.to_thread(self._file.write, self._evidence())
 
-    def _watched(self, decision: Decision) -> Watched | None:
-        """The watch on the version of the route that `decision` was of, where it is the live
+    def _concerned(self, decision: Decision, arm: Arm) -> list[Watched]:
+        """What an answer says something of: its own arm, and a canary that is compared with it."""
+        found = [self._watched(decision, arm)]
+        if arm is Arm.CONTROL:
+            canary = self.watched.get((decision.workflow, Arm.CANARY))
+            compares = canary is not None and canary.pairs is not None
+            if canary is not None and compares and canary.decision.route is decision.route:
+                found.append(canary)
+        return [watched for watched in found if watched is not None]
+
+    def _watched(self, decision: Decision, arm: Arm) -> Watched | None:
+        """The watch on the version of the arm that `decision` was of, where it is the live
         one: what an earlier version answered late says nothing of this one."""
-        rule = decision.route.guard
-        live = self._plane.table.resolve(decision.workflow)
-        if rule is None or live is None or live.reason not in LIVE:
+        rule, state = decision.route.guard, self._plane.state
+        live = live_arm(self._plane.table, decision.workflow, arm)
+        if rule is None or live is None:
             return None
-        known = self.watched.get(decision.workflow)
-        if known is not None and known.decision.route is decision.route:
-            return known
-        key = version_key(decision)
-        if key != version_key(live):
-            return None
-        if known is None or known.key != key:
-            if known is not None:
-                gauges.forget(self._metrics, known)
-            schema, pooling = live.route.response_schema, self.pooling
-            known = Watched(live, Panel(rule, schema, part=1.0 if pooling is None else ALONE), key)
-            if pooling is not None:
-                known.share = pooling.share(live, key, self._since.get(decision.workflow, 0))
-            kept = self._saved.pop(key, None)
-            if kept is not None:
-                restore(known.panel, kept)
-            gauges.expect(self._metrics, known)
-            self.watched[decision.workflow] = known
-        known.decision = live
+        place = (decision.workflow, arm)
+        known = self.watched.get(place)
+        if known is None or known.decision.route is not decision.route:
+            key = version_key(decision, state)
+            if key != version_key(live, state):
+                return None
+            if known is None or known.key != key:
+                if known is not None:
+                    gauges.forget(self._metrics, known)
+                known = self.watched[place] = self._new(live, rule, key)
+            known.decision = live
+        if arm is Arm.CANARY:
+            self._keep_step(known)
         return known
+
+    def _new(self, live: Decision, rule: GuardRule, key: str) -> Watched:
+        is_canary = arm_of(live) is Arm.CANARY
+        # A shadow is beside the control arm, which a canary alone is compared with.
+        rule = rule.without(Reference.SHADOW if is_canary else Reference.CONTROL)
+        schema, pooling = live.route.response_schema, self.pooling
+        part = 1.0 if pooling is None else ALONE
+        watched = Watched(live, Panel(rule, schema, part=part), key)
+        if pooling is not None:
+            watched.share = pooling.share(rule, schema, key, self._since.get(live.workflow, 0))
+        paired = [s.check.compared is Reference.CONTROL for s in watched.panel.signals]
+        if is_canary and any(paired):
+            watched.pairs = ArmPairs(paired)
+        kept = self._saved.pop(key, None)
+        if kept is not None:
+            restore(watched.panel, kept)
+        gauges.expect(self._metrics, watched)
+        return watched
+
+    def _keep_step(self, watched: Watched) -> None:
+        """Count a canary's answers anew from each step on."""
+        progress = canary_of(self._plane.state, watched.workflow)
+        if progress is None:
+            return
+        revision = progress.since.revision
+        if watched.step is None or watched.step.revision != revision:
+            nothing = [0] * len(watched.panel.signals)
+            watched.step = StepCount(revision, [*nothing], [*nothing])
 
     def _evidence(self) -> dict[str, Any]:
         live = {watched.key: watched.panel.saved() for watched in self.watched.values()}
         return {**self._saved, **live}
+
+
+def _is_named(table: RoutingTable, workflow: str, arm: Arm) -> bool:
+    """Whether the table still has the arm, though it may answer nothing now."""
+    decision = table.decisions.get(workflow)
+    if decision is None:
+        return False
+    return arm is Arm.CONTROL or decision.route.canary is not None

@@ -116,7 +116,7 @@ class GuardReader:
 def _uncomparable(kind: CheckKind, values: dict[str, Any]) -> str | None:
     """Why a check cannot have the reference that it names."""
     compared: Reference = values["compared"]
-    if kind not in OF_TEXT:
+    if compared is not Reference.CONTROL and kind not in OF_TEXT:
         return f"is {compared}; {kind} is no property of an answer: state the reference as a number"
     if "reference_items" in values:
         return f"is {compared}, which has its own number of items; leave out reference_items"

@@ -27,11 +27,12 @@ COMMON = (
         (int, float),
         "the bad rate to expect, for collapse the commonest label's share. report: what the check "
         "says of the adapter's answers in its own eval, with their number as reference_items. "
-        "shadow: what the route's shadow does on the same requests",
+        "shadow: what the route's shadow does on the same requests. "
+        "control: of a canary, what the route's target answers at the same time",
         default="0",
         minimum=0,
         maximum=1,
-        words=("report", "shadow"),
+        words=("report", "shadow", "control"),
     ),
     Key(
         "reference_items",

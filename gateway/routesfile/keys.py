@@ -126,5 +126,11 @@ ENTRY = (
         default="no shadow",
     ),
     Key("guard", (dict,), "what is watched, and what is done at a regression", default="no watch"),
+    Key(
+        "canary",
+        (dict,),
+        "a second adapter that answers a share of the requests, and how it grows",
+        default="none",
+    ),
 )
 BY_NAME: Mapping[str, Key] = {key.name: key for key in ENTRY}

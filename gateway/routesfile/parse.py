@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from gateway.errors import BadInput, Problem, TableRejected
-from gateway.guard.values import GuardRule
+from gateway.guard.values import GuardRule, Reference
+from gateway.routesfile.canary import CanaryEntry, read_canary
 from gateway.routesfile.document import compose
 from gateway.routesfile.fields import FieldReader
 from gateway.routesfile.guard import GuardReader
@@ -49,6 +50,7 @@ class Entry:
     guard: GuardRule | None
     shadow: ShadowEntry | None
     on_error: tuple[ErrorClass, ...]
+    canary: CanaryEntry | None
     places: Mapping[str, Place] = field(compare=False)
 
 
@@ -201,6 +203,17 @@ class _Parser:
         shadow: ShadowEntry | None = None
         if "shadow" in values:
             shadow = read_shadow(reader, fields["shadow"][1], f"{path}.shadow")
+        canary: CanaryEntry | None = None
+        if "canary" in values:
+            canary = read_canary(reader, fields["canary"][1], f"{path}.canary", guard)
+        for check in guard.checks if guard is not None else ():
+            if check.compared is Reference.CONTROL and "canary" not in fields:
+                self._fault(
+                    fields["guard"][1],
+                    f"{path}.guard.checks.{check.kind}.reference",
+                    "is control, and the workflow has no canary to compare with its target; state "
+                    "a number",
+                )
         if len(self._problems) > before:
             return None
         return Entry(
@@ -215,6 +228,7 @@ class _Parser:
             guard=guard,
             shadow=shadow,
             on_error=on_error,
+            canary=canary,
             places={
                 field_name: Place(n.start_mark.line - key.start_mark.line, n.start_mark.column + 1)
                 for field_name, n in [("", key), *((k, n) for k, (_, n) in fields.items())]

@@ -13,7 +13,7 @@ from gateway.nearest import nearest
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.parse import Entry, RoutesFile
 from gateway.routesfile.references import ReportSource, guard_of
-from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Shadow, Target
+from gateway.routing.table import BASE_TARGET, AdapterRef, Canary, Route, Shadow, Target
 
 
 class AdapterSource(ReportSource, Protocol):
@@ -91,6 +91,7 @@ def validate(
             was is entry
             and route is not None
             and entry.shadow is None
+            and entry.canary is None
             and still(entry.target, route.target)
             and still(entry.fallback, route.fallback)
         ):
@@ -109,15 +110,23 @@ def validate(
             shadow = Shadow(beside, stated.share, stated.store_text, stated.store_bytes)
             if stated.target == entry.target:
                 fault(entry, "shadow.target", "is the workflow's own target; name another")
-        named = (to, fallback, shadow)
+        canary = None
+        if entry.canary is not None:
+            tried = target(entry, "canary.adapter", entry.canary.adapter)
+            for what, other in (("target", to), ("fallback", fallback)):
+                if tried == other and not tried.is_base:
+                    message = f"{tried} is the {what} already; name another, or leave canary out"
+                    fault(entry, "canary.adapter", message)
+            canary = Canary(tried, entry.canary.plan)
+        named = (to, fallback, shadow, canary)
         if (
             was is not entry
             or route is None
-            or (route.target, route.fallback, route.shadow) != named
+            or (route.target, route.fallback, route.shadow, route.canary) != named
         ):
             note = partial(fault, entry)
             guard = guard_of(entry, to, registry, stands, note)
-            route = _route(entry, to, fallback, guard, shadow)
+            route = _route(entry, to, fallback, guard, shadow, canary)
         routes.append(stands if stands is not None and stands.same(route) else route)
     if problems:
         raise TableRejected(problems)
@@ -134,15 +143,21 @@ def accepted(file: RoutesFile, in_force: Mapping[str, Route]) -> dict[str, tuple
         if (
             route is not None
             and entry.shadow is None
+            and entry.canary is None
             and (route.target.ref, route.fallback.ref) == (entry.target, entry.fallback)
-            and route.same(_route(entry, route.target, route.fallback, entry.guard, None))
+            and route.same(_route(entry, route.target, route.fallback, entry.guard, None, None))
         ):
             found[entry.workflow] = (entry, route)
     return found
 
 
 def _route(
-    entry: Entry, target: Target, fallback: Target, guard: GuardRule | None, shadow: Shadow | None
+    entry: Entry,
+    target: Target,
+    fallback: Target,
+    guard: GuardRule | None,
+    shadow: Shadow | None,
+    canary: Canary | None,
 ) -> Route:
     return Route(
         workflow=entry.workflow,
@@ -156,6 +171,7 @@ def _route(
         guard=guard,
         shadow=shadow,
         on_error=entry.on_error,
+        canary=canary,
     )
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from gateway.errors import NotAllowed, NotFound
 from gateway.nearest import nearest
 from gateway.registry.values import AdapterState
+from gateway.routing.canary import Phase
 from gateway.routing.effective import Published
 from gateway.routing.events import (
+    CanaryRestarted,
     Event,
     InFlight,
     RouteDisabled,
@@ -18,7 +20,7 @@ from gateway.routing.events import (
     TableApplied,
     TableEdited,
 )
-from gateway.routing.fold import RoutingState, adapter_state, fold, live_route
+from gateway.routing.fold import RoutingState, adapter_state, canary_of, fold, live_route
 from gateway.routing.table import BASE, Route, Target
 
 
@@ -68,13 +70,19 @@ def enable(state: RoutingState, workflow: str) -> RouteEnabled:
     return RouteEnabled(workflow)
 
 
-def resume(state: RoutingState, workflow: str) -> RouteResumed:
-    """Lift a rollback's pin, so that the file rules again."""
+def resume(state: RoutingState, workflow: str) -> RouteResumed | CanaryRestarted:
+    """Lift a rollback's pin, so that the file rules again; where there is none, begin an aborted
+    canary again."""
     require_workflow(state, workflow)
     hand = state.overrides.get(workflow)
-    if hand is None or hand.pinned is None:
-        raise NotAllowed(f"{workflow} is not pinned; there is nothing to resume")
-    return RouteResumed(workflow)
+    if hand is not None and hand.pinned is not None:
+        return RouteResumed(workflow)
+    progress = canary_of(state, workflow)
+    if progress is None or progress.phase is not Phase.ABORTED:
+        raise NotAllowed(
+            f"{workflow} is not pinned, and no canary of it was aborted; there is nothing to resume"
+        )
+    return CanaryRestarted(workflow, progress.canary.target)
 
 
 def rollback(
@@ -85,6 +93,7 @@ def rollback(
     published: Published,
 ) -> RoutePinned:
     """Pin a workflow to its route at `to_revision`, by default the newest different one before.
+    A pinned route has no canary.
 
     `events` is the whole log. Raises NotFound for a revision or route that was not there, and
     NotAllowed where it would change nothing or lead to a revoked adapter.
@@ -97,7 +106,9 @@ def rollback(
     require_workflow(state, workflow)
     now = live_route(state, workflow)
     if to_revision is None:
-        earlier = [(n, r) for n, r in past if r is not None and r != now]
+        earlier = [
+            (n, r) for n, r in past if r is not None and r != now and r.without_canary != now
+        ]
         if not earlier:
             raise NotAllowed(f"{workflow} never had another route; there is nothing to go back to")
         to_revision, route = earlier[-1]
@@ -108,6 +119,7 @@ def rollback(
         if found is None:
             raise NotFound(f"{workflow} did not exist at revision {to_revision}")
         route = found
+    route = route.without_canary
     if route == now:
         raise NotAllowed(f"{workflow} is as it was at revision {to_revision} already")
     digest = route.target.digest

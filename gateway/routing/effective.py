@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.registry.values import AdapterState
-from gateway.routing.fold import RoutingState, adapter_state, hand_on
+from gateway.routing.canary import Phase
+from gateway.routing.fold import RoutingState, adapter_state, canary_of, hand_on
 from gateway.routing.table import (
     BASE,
     BASE_TARGET,
@@ -56,6 +57,7 @@ def view(
     was = _EMPTY if before is None else before
     changed = _differing(was.state.routes, state.routes)
     changed |= _differing(was.state.overrides, state.overrides) & state.routes.keys()
+    changed |= _differing(was.state.canaries, state.canaries) & state.routes.keys()
     decided, faulted = dict(was.table.decisions.decided), set(was.faulted)
     uses = Counter(was.uses)
     for workflow in changed:
@@ -69,7 +71,7 @@ def view(
         changed |= {
             name
             for name, decision in decided.items()
-            if decision.route.target.digest in moved or decision.route.fallback.digest in moved
+            if any(target.digest in moved for target in decision.route.targets)
         }
     for workflow in changed:
         faulted.discard(workflow)
@@ -86,8 +88,8 @@ def view(
 
 
 def decide(state: RoutingState, workflow: str, faults: Mapping[Target, str | None]) -> Decision:
-    """Where `workflow` goes: disabled before pinned before the file; revoked or lost goes to
-    fallback."""
+    """Where `workflow` goes: disabled before pinned before a canary before the file; revoked or
+    lost goes to fallback, and of a canary to the route's target."""
     hand = hand_on(state, workflow)
     route = _in_force(state, workflow)
     fallback = BASE_TARGET if faults.get(route.fallback) else route.fallback
@@ -95,11 +97,21 @@ def decide(state: RoutingState, workflow: str, faults: Mapping[Target, str | Non
         # A fallback to the very adapter that was switched off would be no switch-off.
         target = BASE_TARGET if fallback == route.target else fallback
         return Decision(workflow, target, Reason.DISABLED, state.revision, route)
+    progress = canary_of(state, workflow) if hand.pinned is None else None
+    split, lost = None, None
+    if progress is not None and progress.phase is not Phase.ABORTED:
+        canary = progress.canary.target
+        lost = faults.get(canary)
+        if lost is None and progress.phase is Phase.PROMOTED:
+            return Decision(workflow, canary, Reason.CANARY, state.revision, route)
+        if lost is None:
+            split = progress.split(workflow)
     why = faults.get(route.target)
     if why is None:
         usual = Reason.PINNED if hand.pinned is not None else Reason.ROUTE
-        return Decision(workflow, route.target, usual, state.revision, route)
-    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why)
+        why = "" if lost is None else f"its canary answers nothing: {lost}"
+        return Decision(workflow, route.target, usual, state.revision, route, why, split)
+    return Decision(workflow, fallback, Reason.FALLBACK, state.revision, route, why, split)
 
 
 def decision_of(
@@ -111,7 +123,7 @@ def decision_of(
     route = _in_force(state, workflow)
     faults = {
         target: _fault(state, target, published, lambda _: None)
-        for target in (route.target, route.fallback)
+        for target in route.targets
         if target.digest is not None
     }
     return decide(state, workflow, faults)
@@ -140,7 +152,7 @@ def _in_force(state: RoutingState, workflow: str) -> Route:
 
 
 def _count(uses: Counter[Target], route: Route, by: int) -> None:
-    for target in (route.target, route.fallback):
+    for target in route.targets:
         if target.digest is None:
             continue
         uses[target] += by

@@ -12,7 +12,7 @@ from typing import Literal
 
 from gateway.access.values import Key
 from gateway.registry.values import GateVerdict
-from gateway.routing.table import AdapterRef, Route
+from gateway.routing.table import AdapterRef, Route, Target
 
 InFlight = Literal["finish", "restart"]
 API_SOURCE = "api"  # of a table that came over the admin API, not from the file
@@ -25,6 +25,10 @@ class EventKind(StrEnum):
     ROUTE_ENABLED = "route_enabled"
     ROUTE_PINNED = "route_pinned"
     ROUTE_RESUMED = "route_resumed"
+    CANARY_STEPPED = "canary_stepped"
+    CANARY_PROMOTED = "canary_promoted"
+    CANARY_ABORTED = "canary_aborted"
+    CANARY_RESTARTED = "canary_restarted"
     ADAPTER_REGISTERED = "adapter_registered"
     ADAPTER_APPROVED = "adapter_approved"
     ADAPTER_REVOKED = "adapter_revoked"
@@ -83,6 +87,45 @@ class RouteResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryStepped:
+    """The canary `target` of a workflow was given a larger share."""
+
+    workflow: str
+    target: Target
+    step: int  # which of its plan's, from 0
+    share: float  # in percent
+    kind: Literal[EventKind.CANARY_STEPPED] = EventKind.CANARY_STEPPED
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPromoted:
+    """The canary answers every request, until the file says what the workflow goes to."""
+
+    workflow: str
+    target: Target
+    kind: Literal[EventKind.CANARY_PROMOTED] = EventKind.CANARY_PROMOTED
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryAborted:
+    """The canary answers no request, until it is restarted or the file names another."""
+
+    workflow: str
+    target: Target
+    in_flight: InFlight = "finish"
+    kind: Literal[EventKind.CANARY_ABORTED] = EventKind.CANARY_ABORTED
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRestarted:
+    """An aborted canary begins again, at its first step."""
+
+    workflow: str
+    target: Target
+    kind: Literal[EventKind.CANARY_RESTARTED] = EventKind.CANARY_RESTARTED
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterRegistered:
     """Somebody brought the adapter in over the admin API: the one who may not also approve it,
     where two persons are asked for."""
@@ -133,6 +176,10 @@ Change = (
     | RouteEnabled
     | RoutePinned
     | RouteResumed
+    | CanaryStepped
+    | CanaryPromoted
+    | CanaryAborted
+    | CanaryRestarted
     | AdapterRegistered
     | AdapterApproved
     | AdapterRevoked

@@ -10,11 +10,17 @@ from dataclasses import dataclass, field, replace
 
 from gateway.access.values import KeyRecord, Mark
 from gateway.registry.values import AdapterState, GateVerdict
+from gateway.routing import canary
+from gateway.routing.canary import CanaryProgress
 from gateway.routing.events import (
     API_SOURCE,
     AdapterApproved,
     AdapterRegistered,
     AdapterRevoked,
+    CanaryAborted,
+    CanaryPromoted,
+    CanaryRestarted,
+    CanaryStepped,
     Draft,
     Event,
     KeyCreated,
@@ -48,6 +54,7 @@ class RoutingState:
     table_digest: str = ""  # of the text in force, wherever it came from
     file_digest: str = ""  # of the text last taken from routes.yaml
     overrides: Mapping[str, Override] = field(default_factory=dict)
+    canaries: canary.Canaries = field(default_factory=dict)  # by workflow; see `canary_of`
     verdicts: Mapping[str, AdapterState] = field(default_factory=dict)  # by adapter digest
     gate_overrides: Mapping[str, GateOverride] = field(default_factory=dict)  # by adapter digest
     registered: Mapping[str, Mark] = field(default_factory=dict)  # by adapter digest
@@ -66,6 +73,12 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             return replace(
                 state,
                 routes={r.workflow: r for r in routes},
+                canaries=canary.after_table(
+                    state.canaries,
+                    routes,
+                    state.canaries.keys() - {r.workflow for r in routes},
+                    _mark(event),
+                ),
                 table_digest=digest,
                 file_digest=state.file_digest if source == API_SOURCE else digest,
             )
@@ -73,6 +86,7 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             return replace(
                 state,
                 routes=_edited(state.routes, routes, removed),
+                canaries=canary.after_table(state.canaries, routes, removed, _mark(event)),
                 table_digest=digest,
                 file_digest=state.file_digest if source == API_SOURCE else digest,
             )
@@ -80,12 +94,30 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
             hand = Disabled(event.revision, event.actor, event.reason, event.at)
             return _override(state, workflow, replace(hand_on(state, workflow), disabled=hand))
         case RouteEnabled(workflow=workflow):
+            state = replace(
+                state, canaries=canary.after_pause(state.canaries, workflow, _mark(event))
+            )
             return _override(state, workflow, replace(hand_on(state, workflow), disabled=None))
         case RoutePinned(workflow=workflow, to_revision=to_revision, route=route):
             pin = Pinned(event.revision, event.actor, event.reason, event.at, to_revision, route)
             return _override(state, workflow, replace(hand_on(state, workflow), pinned=pin))
         case RouteResumed(workflow=workflow):
+            state = replace(
+                state, canaries=canary.after_pause(state.canaries, workflow, _mark(event))
+            )
             return _override(state, workflow, replace(hand_on(state, workflow), pinned=None))
+        case CanaryStepped() as step:
+            after = canary.after_step(state.canaries, step, _mark(event))
+            return replace(state, canaries=after)
+        case CanaryPromoted() as promotion:
+            after = canary.after_promotion(state.canaries, promotion, _mark(event))
+            return replace(state, canaries=after)
+        case CanaryAborted() as abort:
+            after = canary.after_abort(state.canaries, abort, _mark(event))
+            return replace(state, canaries=after)
+        case CanaryRestarted() as restart:
+            after = canary.after_restart(state.canaries, restart, _mark(event))
+            return replace(state, canaries=after)
         case AdapterRegistered(digest=digest):
             # Who brought it in first did; the same content again adds nothing.
             return replace(state, registered={digest: _mark(event), **state.registered})
@@ -105,7 +137,11 @@ def fold(state: RoutingState, event: Event) -> RoutingState:
 
 
 def with_hand_of(state: RoutingState, draft: Draft) -> RoutingState:
-    """The state with a disable laid over it that the log has not got yet. The revision stays."""
+    """The state with a disable or an abort laid over it that the log has not got yet. The revision
+    stays."""
+    if isinstance(draft.change, CanaryAborted):
+        by = Mark(state.revision, draft.actor, draft.reason, draft.at)
+        return replace(state, canaries=canary.after_abort(state.canaries, draft.change, by))
     if not isinstance(draft.change, RouteDisabled):
         raise ValueError(f"{draft.change.kind} cannot be laid over the log")
     workflow = draft.change.workflow
@@ -134,6 +170,13 @@ def live_route(state: RoutingState, workflow: str) -> Route | None:
     """The route in force (the pin's, or the file's), whether disabled or not."""
     hand = hand_on(state, workflow)
     return hand.pinned.route if hand.pinned is not None else state.routes.get(workflow)
+
+
+def canary_of(state: RoutingState, workflow: str) -> CanaryProgress | None:
+    """The canary that the file names for a workflow, however far it is. An operator's hand on the
+    workflow goes before it."""
+    route, progress = state.routes.get(workflow), state.canaries.get(workflow)
+    return None if route is None or route.canary is None else progress
 
 
 def _judged(

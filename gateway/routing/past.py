@@ -45,7 +45,8 @@ def past(
 def _differ(one: Decision | None, other: Decision | None) -> bool:
     if one is None or other is None:
         return one is not other
-    return (one.target, one.reason, one.route) != (other.target, other.reason, other.route)
+    said = ((each.target, each.reason, each.split, each.route) for each in (one, other))
+    return next(said) != next(said)
 
 
 def _no_way_back(
@@ -58,7 +59,7 @@ def _no_way_back(
     """What `commands.rollback` and the control plane would refuse a rollback to `then` for."""
     if then is None:
         return "the workflow did not exist"
-    if then == now:
+    if then.without_canary == now:  # a rollback never pins a canary
         return "this is the route in force"
     digest = then.target.digest
     if digest is None:

@@ -7,13 +7,14 @@ one reference assignment. A request holds the table it was admitted under.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from gateway.errors import BadInput
 from gateway.guard.values import GuardRule
+from gateway.routing.assignment import CanaryPlan, bucket
 
 BASE = "base"
 NAME_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
@@ -93,6 +94,14 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A second adapter for a route, and how it grows at the cost of the route's target."""
+
+    target: Target
+    plan: CanaryPlan
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One workflow's entry as its file states it. Digests are resolved when it is accepted."""
 
@@ -107,6 +116,17 @@ class Route:
     guard: GuardRule | None = None  # what is watched; nothing here looks into it
     shadow: Shadow | None = None  # likewise
     on_error: tuple[ErrorClass, ...] = ()  # what sends a request on to fallback, then to base
+    canary: Canary | None = None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Everything that it names."""
+        more = () if self.canary is None else (self.canary.target,)
+        return (self.target, self.fallback, *more)
+
+    @property
+    def without_canary(self) -> Route:
+        return self if self.canary is None else replace(self, canary=None)
 
     def same(self, other: Route) -> bool:
         """Whether nothing differs, the order of a schema's keys included: it has a meaning, and
@@ -148,15 +168,43 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """What a running canary takes of a workflow's requests."""
+
+    target: Target
+    buckets: int  # of BUCKETS
+    key: str  # see `CanaryPlan.key`
+    seed: bytes  # see `assignment.seed`
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome for one request; what the headers, metrics and the log line tell of it."""
+    """The outcome for one request; what the headers, metrics and the log line tell of it.
+
+    As a workflow's, with a `split`, it is the control arm's; `resolve` tells the arm of a request.
+    """
 
     workflow: str
     target: Target
     reason: Reason
     revision: int
     route: Route
-    why: str = ""  # with `fallback`: what is wrong with the adapter that the route names
+    why: str = ""  # what is wrong with an adapter that the route names, its canary's too
+    split: Split | None = None
+
+    @property
+    def canary_arm(self) -> Decision | None:
+        """What the canary's requests are decided to; None where none runs or was promoted."""
+        if self.reason is Reason.CANARY:
+            return self
+        if self.split is None:
+            return None
+        return Decision(self.workflow, self.split.target, Reason.CANARY, self.revision, self.route)
+
+    @property
+    def control_arm(self) -> Decision | None:
+        """What the others are decided to; None where a canary was promoted."""
+        return None if self.reason is Reason.CANARY else self
 
 
 class Decisions(Mapping[str, Decision]):
@@ -202,7 +250,13 @@ class Decisions(Mapping[str, Decision]):
             if told is None:
                 was = self._decided[workflow]
                 told = Decision(
-                    was.workflow, was.target, was.reason, self._revision, was.route, was.why
+                    was.workflow,
+                    was.target,
+                    was.reason,
+                    self._revision,
+                    was.route,
+                    was.why,
+                    was.split,
                 )
             self._told[workflow] = told
         return told
@@ -230,6 +284,15 @@ class RoutingTable:
     revision: int
     decisions: Decisions
 
-    def resolve(self, workflow: str) -> Decision | None:
-        """The decision for `workflow`, or None where the table does not know it. O(1)."""
-        return self.decisions.get(workflow)
+    def resolve(self, workflow: str, key: Callable[[str], str] | None = None) -> Decision | None:
+        """The decision for `workflow`, or None where the table does not know it. O(1).
+
+        `key` tells who asks, given what the route's canary goes by (see `CanaryPlan.key`); it is
+        called only where a canary runs. Without it the control arm is told.
+        """
+        decision = self.decisions.get(workflow)
+        if key is None or decision is None or decision.split is None:
+            return decision
+        split = decision.split
+        taken = bucket(split.seed, key(split.key)) < split.buckets
+        return decision.canary_arm if taken else decision

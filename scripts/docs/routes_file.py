@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.guard.values import CheckKind, OnTrip
+from gateway.routesfile.canary_keys import CANARY, LEAST_SHARE, MOST_STEPS
 from gateway.routesfile.guard_keys import COMMON, GUARD, MEANINGS, OWN, keys_of
 from gateway.routesfile.keys import ENTRY, TOP, VERSION, Key
 from gateway.routesfile.shadow import SHADOW
@@ -15,6 +16,12 @@ from scripts.docs.markdown import code, sentence, table
 
 _SCHEMA = "routes.schema.json"
 _TARGET = rf"^({BASE}|{NAME_PATTERN}@{VERSION_PATTERN})$"
+_SHARE = {
+    "type": ["number", "string"],
+    "minimum": LEAST_SHARE,
+    "maximum": 100,
+    "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$",
+}
 _TYPES = {
     "text": "string",
     "whole number": "integer",
@@ -44,6 +51,12 @@ def schema_json() -> str:
     }
     entry["properties"]["guard"] |= guard
     entry["properties"]["shadow"] |= _object(SHADOW)
+    canary = _object(CANARY)
+    canary["properties"]["adapter"]["pattern"] = rf"^{NAME_PATTERN}@{VERSION_PATTERN}$"
+    canary["properties"]["share"] |= _SHARE
+    canary["properties"]["steps"] |= {"items": _SHARE, "minItems": 1, "maxItems": MOST_STEPS}
+    canary["properties"]["hold"]["pattern"] = r"^[0-9]+(\.[0-9]+)?[smhd]$"
+    entry["properties"]["canary"] |= canary
     top = {key.name: _property(key) for key in TOP}
     top["version"] = {"const": VERSION, "description": top["version"]["description"]}
     top["workflows"] |= {
@@ -91,6 +104,10 @@ def page() -> str:
             "What `guard` holds. How it decides, how to set it and what to do at a trip is in\n"
             "[guard.md](../guard.md).\n",
             _keys(GUARD),
+            "## A canary\n",
+            "What `canary` holds. Who is given to it, how it grows and how it is taken back is in\n"
+            "[canary.md](../canary.md).\n",
+            _keys(CANARY),
             "## Checks\n",
             "`checks` maps kinds to settings; a kind alone (`empty:`) takes the defaults.\n",
             table(("check", "what is bad"), [(code(k), sentence(MEANINGS[k])) for k in CheckKind]),

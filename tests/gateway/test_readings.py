@@ -12,6 +12,7 @@ from gateway.access.values import ClientGrant
 from gateway.control.fleet import Beat, Seen
 from gateway.control.values import Command
 from gateway.errors import LogUnavailable
+from gateway.guard.watched import Arm
 from gateway.readings import FleetReadings, hand_of
 from tests.gateway.api.test_client_keys import call, make
 from tests.gateway.conftest import World, start
@@ -77,15 +78,17 @@ async def test_guarded_routes_are_told_and_their_trips_are_counted_from_zero(
             ("plain",): 1,
         }
         see(world, "triage", BAD[0])
-        await world.until(lambda: "triage" in watch_of(world).watched)
+        await world.until(lambda: ("triage", Arm.CONTROL) in watch_of(world).watched)
         before = await samples(world, "gateway_guard_trips")
-        assert before[("disable", "labels", "triage")] == 0
-        assert before[("held", "labels", "triage")] == 0
-        assert ("disable", "first_token", "triage") not in before  # alerts only
+        assert before[("disable", "control", "labels", "triage")] == 0
+        assert before[("held", "control", "labels", "triage")] == 0
+        assert ("disable", "control", "first_token", "triage") not in before  # alerts only
         see(world, "triage", *BAD)
         await world.until(lambda: reason_of(world) == "disabled")
         after = await samples(world, "gateway_guard_trips")
-        assert {key for key, value in after.items() if value} == {("disable", "labels", "triage")}
+        assert {key for key, value in after.items() if value} == {
+            ("disable", "control", "labels", "triage")
+        }
         assert [*await samples(world, OVERRIDES)] == [("guard", "disabled", "triage")]
     finally:
         await world.gateway.stop()

@@ -15,6 +15,7 @@ from gateway.access import commands
 from gateway.access.secret import new_key
 from gateway.access.values import ClientGrant
 from gateway.control.values import Command
+from gateway.guard.watched import Arm
 from tests.gateway.conftest import World, start
 
 ROUTES = """\
@@ -138,9 +139,12 @@ async def test_feedback_on_an_earlier_version_says_nothing_of_this_one(rated: Wo
     watch = rated.gateway.watch
     assert watch is not None
     await rated.until(
-        lambda: "triage" in watch.watched and watch.watched["triage"].panel.evidence()[0].seen > 0
+        lambda: (
+            ("triage", Arm.CONTROL) in watch.watched
+            and watch.watched["triage", Arm.CONTROL].panel.evidence()[0].seen > 0
+        )
     )
-    (evidence,) = watch.watched["triage"].panel.evidence()
+    (evidence,) = watch.watched["triage", Arm.CONTROL].panel.evidence()
     assert (evidence.seen, evidence.bad) == (1, 0)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.guard.detectors import Answered
+from gateway.guard.watched import Arm
 from tests.gateway.cli.conftest import Cli
 from tests.gateway.conftest import World, start
 from tests.gateway.guard.test_watch import routes, see, watch_of
@@ -31,7 +32,7 @@ async def test_explain_tells_its_own_evidence_and_that_of_all_gateways(pooled: W
     see(pooled, "triage", Answered("net", "ok"), Answered("chatter", "ok"))
 
     def heard() -> bool:
-        watched = watch_of(pooled).watched.get("triage")
+        watched = watch_of(pooled).watched.get(("triage", Arm.CONTROL))
         return watched is not None and watched.share is not None and bool(watched.share.evidence)
 
     await pooled.until(heard)

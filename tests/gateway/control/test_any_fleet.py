@@ -19,11 +19,12 @@ from gateway.log.location import RedisLocation, parse_location
 from gateway.log.record import Record, event_of, verify
 from gateway.log.redis import RedisLog
 from gateway.registry.values import AdapterState
+from gateway.routing import canary_commands
 from gateway.routing.effective import effective
-from gateway.routing.events import API_SOURCE
+from gateway.routing.events import API_SOURCE, RouteDisabled
 from gateway.routing.fold import fold_all
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
-from tests.gateway.control.test_any_order import tables, text_of, workflows
+from tests.gateway.control.test_any_order import Row, tables, text_of, workflows
 from tests.redis_server import RedisServer
 
 NAMES = ("one", "two", "three")
@@ -96,7 +97,7 @@ class Replica:
 
 class AnyFleet(RuleBasedStateMachine):
     @initialize(table=tables)
-    def begin(self, table: dict[str, tuple[str, str]]) -> None:
+    def begin(self, table: dict[str, Row]) -> None:
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name)
@@ -154,6 +155,17 @@ class AnyFleet(RuleBasedStateMachine):
         if not done.owed:
             self.in_log.add(workflow)
 
+    @rule(number=st.integers(0, 2), workflow=workflows, local=st.booleans())
+    def promote_or_abort(self, number: int, workflow: str, local: bool) -> None:
+        """An abort that was acknowledged holds where it was given, whatever the log does."""
+        plane = self.one(number)
+        if plane is None:
+            return
+        if self.attempt(plane.amend(lambda state: canary_commands.promote(state, workflow), ADA)):
+            return
+        if self.attempt(plane.abort(workflow, ADA, local=local)):
+            assert plane.table.decisions[workflow].canary_arm is None
+
     @rule(number=st.integers(0, 2), workflow=workflows)
     def enable(self, number: int, workflow: str) -> None:
         plane = self.one(number)
@@ -169,7 +181,7 @@ class AnyFleet(RuleBasedStateMachine):
             self.attempt(plane.rollback(workflow, ADA))
 
     @rule(number=st.integers(0, 2), table=tables, put=st.booleans())
-    def edit(self, number: int, table: dict[str, tuple[str, str]], put: bool) -> None:
+    def edit(self, number: int, table: dict[str, Row], put: bool) -> None:
         plane = self.one(number)
         if plane is None:
             return
@@ -231,7 +243,11 @@ class AnyFleet(RuleBasedStateMachine):
         for replica, plane in self.up():
             state = plane.state
             off = {w for w, hand in state.overrides.items() if hand.disabled}
-            off |= {cast(Any, draft.change).workflow for draft in plane.owed}
+            off |= {
+                draft.change.workflow
+                for draft in plane.owed
+                if isinstance(draft.change, RouteDisabled)
+            }
             off |= set() if replica.log.cut or self.forked else self.in_log
             for workflow in off & plane.table.decisions.keys():
                 decision = plane.table.decisions[workflow]

@@ -17,6 +17,7 @@ from gateway.control.plane import Command, ControlPlane
 from gateway.errors import GatewayError
 from gateway.log.sqlite import SqliteLog
 from gateway.registry.values import AdapterState
+from gateway.routing import canary_commands
 from gateway.routing.effective import effective
 from gateway.routing.events import API_SOURCE, Draft, RouteDisabled
 from gateway.routing.fold import fold_all
@@ -28,18 +29,25 @@ ADAPTERS = tuple(adapter(f"{name}@1") for name in "abc")
 targets = st.sampled_from(["base", "a@1", "b@1", "c@1"])
 workflows = st.sampled_from(WORKFLOWS)
 refs = st.sampled_from([a.ref for a in ADAPTERS])
-tables = st.dictionaries(workflows, st.tuples(targets, targets), min_size=1)
+Row = tuple[str, str, str]  # target, fallback, canary
+rows = st.tuples(targets, targets, st.sampled_from(["", "a@1", "b@1", "c@1"])).filter(
+    lambda row: row[2] not in row[:2]
+)
+tables = st.dictionaries(workflows, rows, min_size=1)
 ADA = Command("ada", "because")
 
 
-def text_of(table: dict[str, tuple[str, str]]) -> str:
-    rows = [f"  {w}: {{target: {t}, fallback: {f}}}\n" for w, (t, f) in table.items()]
-    return "version: 1\nworkflows:\n" + "".join(rows)
+def text_of(table: dict[str, Row]) -> str:
+    lines = []
+    for name, (target, fallback, tried) in table.items():
+        canary = f", canary: {{adapter: {tried}, steps: [5, 50]}}" if tried else ""
+        lines.append(f"  {name}: {{target: {target}, fallback: {fallback}{canary}}}\n")
+    return "version: 1\nworkflows:\n" + "".join(lines)
 
 
 class AnyOrder(RuleBasedStateMachine):
     @initialize(table=tables)
-    def begin(self, table: dict[str, tuple[str, str]]) -> None:
+    def begin(self, table: dict[str, Row]) -> None:
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name)
@@ -52,10 +60,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
+        self.engine = RecordingEngine()
         self.plane = ControlPlane(
             SqliteLog(self.path / "log"),
             cast(Any, MemoryRegistry(*ADAPTERS)),
-            cast(Any, RecordingEngine()),
+            cast(Any, self.engine),
             self.file,
             clock=lambda: 1.0,
         )
@@ -88,15 +97,27 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(workflow=workflows)
     def resume(self, workflow: str) -> None:
-        if self.attempt(self.plane.resume(workflow, ADA)):
-            self.pinned.discard(workflow)
+        self.attempt(self.plane.resume(workflow, ADA))  # of a pin, or else of a canary
+        self.pinned.discard(workflow)
+
+    @rule(workflow=workflows, whole=st.booleans())
+    def promote(self, workflow: str, whole: bool) -> None:
+        self.attempt(
+            self.plane.amend(lambda s: canary_commands.promote(s, workflow, whole=whole), ADA)
+        )
+
+    @rule(workflow=workflows)
+    def abort(self, workflow: str) -> None:
+        if self.attempt(self.plane.abort(workflow, ADA)):
+            arm = self.plane.table.decisions[workflow].canary_arm
+            assert arm is None
 
     @rule(ref=refs, approve=st.booleans())
     def judge(self, ref: AdapterRef, approve: bool) -> None:
         self.attempt((self.plane.approve if approve else self.plane.revoke)(ref, ADA))
 
     @rule(table=tables)
-    def edit(self, table: dict[str, tuple[str, str]]) -> None:
+    def edit(self, table: dict[str, Row]) -> None:
         before = self.file.read_text()
         self.file.write_text(text_of(table))
         if not self.attempt(
@@ -105,7 +126,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.file.write_text(before)
 
     @rule(table=tables)
-    def put(self, table: dict[str, tuple[str, str]]) -> None:
+    def put(self, table: dict[str, Row]) -> None:
         self.attempt(self.plane.apply_text(text_of(table), source=API_SOURCE, command=ADA))
 
     @rule(text=st.sampled_from(["", "version: 1", "version: 1\nworkflows: {one: {target: z@1}}"]))
@@ -148,6 +169,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.plane.table == effective(state, lambda _: AdapterState.APPROVED)
         assert {w for w, o in state.overrides.items() if o.disabled} == self.disabled
         assert {w for w, o in state.overrides.items() if o.pinned} == self.pinned
+        wanted = {t.digest for d in self.plane.table.decisions.values() for t in d.route.targets}
+        assert wanted - {None} <= self.engine.pinned
         for workflow in self.disabled & self.plane.table.decisions.keys():
             decision = self.plane.table.decisions[workflow]
             assert decision.reason is Reason.DISABLED

@@ -56,7 +56,7 @@ class Replica:
     def __init__(self, store: Store, since: int = 0) -> None:
         self.pooling = Pooling(store)
         self.watched = Watched(DECISION, Panel(RULE, None, part=ALONE), "key")
-        self.watched.share = self.pooling.share(DECISION, "key", since)
+        self.watched.share = self.pooling.share(RULE, None, "key", since)
 
     def sees(self, *scores: Sequence[float | None]) -> Replica:
         assert self.watched.share is not None

@@ -12,6 +12,7 @@ import pytest
 from gateway.control.plane import Command, ControlPlane
 from gateway.guard.detectors import Answered
 from gateway.guard.watch import Watch
+from gateway.guard.watched import Arm
 from gateway.log.location import RedisLocation, parse_location
 from gateway.log.redis import RedisLog
 from gateway.log.redis_evidence import RedisEvidence
@@ -69,7 +70,7 @@ class Replica:
     @property
     def pooled(self) -> tuple[int, float] | None:
         """Answers and bad ones of all gateways, as this one knows them."""
-        watched = self.watch.watched.get("w")
+        watched = self.watch.watched.get(("w", Arm.CONTROL))
         if watched is None or watched.share is None or not watched.share.evidence:
             return None
         return watched.share.evidence[0].seen, watched.share.evidence[0].bad
@@ -108,7 +109,7 @@ async def test_three_gateways_take_a_route_back_that_none_of_them_would_alone(
     (event,) = await three[0].plane.history(limit=1)
     assert event.actor == "guard"
     assert "answers of all gateways are bad" in event.reason
-    assert not any(r.watch.watched["w"].panel.evidence()[0].tripped for r in three)
+    assert not any(r.watch.watched["w", Arm.CONTROL].panel.evidence()[0].tripped for r in three)
 
 
 async def test_each_decides_alone_while_the_redis_is_away(

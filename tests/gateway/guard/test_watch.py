@@ -12,6 +12,7 @@ import pytest
 
 from gateway.guard.detectors import Answered
 from gateway.guard.watch import Watch
+from gateway.guard.watched import Arm
 from gateway.metrics import Metrics
 from gateway.routing.events import RouteDisabled
 from tests.gateway.conftest import World, start
@@ -64,7 +65,7 @@ def see(world: World, workflow: str, *answers: Answered) -> None:
 
 
 def seen(world: World, workflow: str) -> int:
-    watched = watch_of(world).watched.get(workflow)
+    watched = watch_of(world).watched.get((workflow, Arm.CONTROL))
     return 0 if watched is None else watched.panel.evidence()[0].seen
 
 
@@ -90,7 +91,8 @@ async def test_a_route_that_answers_badly_goes_back_by_itself_and_says_why(
     assert "answers are bad (100.0%), allowed are 2.0%" in event.reason
     async with httpx.AsyncClient(base_url=guarded.inference) as http:
         page = (await http.get("/metrics")).text
-    trip = 'gateway_guard_trips_total{action="disable",check="labels",workflow="triage"} 1.0'
+    labels = 'action="disable",arm="control",check="labels",workflow="triage"'
+    trip = f"gateway_guard_trips_total{{{labels}}} 1.0"
     assert trip in page
 
 
@@ -120,9 +122,9 @@ async def test_a_route_on_base_is_alerted_on_since_there_is_nothing_to_go_back_t
     guarded: World,
 ) -> None:
     see(guarded, "plain", *BAD)
-    await guarded.until(lambda: bool(watch_of(guarded).watched.get("plain")))
-    await guarded.until(lambda: bool(watch_of(guarded).watched["plain"].trips))
-    assert watch_of(guarded).watched["plain"].trips[0].action == "alert"
+    await guarded.until(lambda: bool(watch_of(guarded).watched.get(("plain", Arm.CONTROL))))
+    await guarded.until(lambda: bool(watch_of(guarded).watched["plain", Arm.CONTROL].trips))
+    assert watch_of(guarded).watched["plain", Arm.CONTROL].trips[0].action == "alert"
     assert reason_of(guarded, "plain") == "route"
 
 
@@ -133,9 +135,9 @@ async def test_past_the_hourly_limit_it_alerts_only(tiny_files: Path, tmp_path: 
         see(world, "triage", *BAD)
         await world.until(lambda: reason_of(world) == "disabled")
         see(world, "other", *[Answered("", "engine_error")] * 40)
-        await world.until(lambda: bool(watch_of(world).watched.get("other")))
-        await world.until(lambda: bool(watch_of(world).watched["other"].trips))
-        assert watch_of(world).watched["other"].trips[0].action == "held"
+        await world.until(lambda: bool(watch_of(world).watched.get(("other", Arm.CONTROL))))
+        await world.until(lambda: bool(watch_of(world).watched["other", Arm.CONTROL].trips))
+        assert watch_of(world).watched["other", Arm.CONTROL].trips[0].action == "held"
         assert reason_of(world, "other") == "route"
     finally:
         await world.gateway.stop()
@@ -151,7 +153,7 @@ async def test_evidence_survives_a_restart(tiny_files: Path, tmp_path: Path) -> 
     try:
         see(world, "triage", Answered("net", "ok"))
         await world.until(lambda: seen(world, "triage") == 2)
-        assert watch_of(world).watched["triage"].panel.evidence()[0].bad == 1
+        assert watch_of(world).watched["triage", Arm.CONTROL].panel.evidence()[0].bad == 1
     finally:
         await world.gateway.stop()
 
@@ -216,12 +218,12 @@ async def test_a_held_trip_acts_once_the_limit_allows_it(tiny_files: Path, tmp_p
         see(world, "triage", *BAD)
         await world.until(lambda: reason_of(world) == "disabled")
         see(world, "other", *[Answered("", "engine_error")] * 40)
-        await world.until(lambda: bool(watch_of(world).watched.get("other")))
-        await world.until(lambda: bool(watch_of(world).watched["other"].trips))
+        await world.until(lambda: bool(watch_of(world).watched.get(("other", Arm.CONTROL))))
+        await world.until(lambda: bool(watch_of(world).watched["other", Arm.CONTROL].trips))
         assert reason_of(world, "other") == "route"
         now[0] += 3601
         await world.until(lambda: reason_of(world, "other") == "disabled")
-        assert [trip.action for trip in watch_of(world).watched["other"].trips] == [
+        assert [trip.action for trip in watch_of(world).watched["other", Arm.CONTROL].trips] == [
             "held",
             "disable",
         ]
@@ -241,9 +243,9 @@ async def test_a_held_trip_whose_evidence_has_gone_does_not_act(
         await world.until(lambda: reason_of(world) == "disabled")
         see(world, "other", *[Answered("", "engine_error")] * 4, *[Answered("net", "ok")] * 900)
         await world.until(lambda: seen(world, "other") == 904)
-        (trip,) = watch_of(world).watched["other"].trips
+        (trip,) = watch_of(world).watched["other", Arm.CONTROL].trips
         assert trip.action == "held"
-        assert not watch_of(world).watched["other"].panel.evidence()[0].enough
+        assert not watch_of(world).watched["other", Arm.CONTROL].panel.evidence()[0].enough
         now[0] += 3601
         see(world, "other", Answered("net", "ok"))
         await world.until(lambda: seen(world, "other") == 905)

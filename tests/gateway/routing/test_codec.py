@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from gateway.access.values import ClientGrant, Key, OperatorGrant, Role
 from gateway.registry.values import GateVerdict
+from gateway.routing.assignment import CanaryPlan
 from gateway.routing.codec import decode_change, decode_state, encode_change, encode_state
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
+    CanaryAborted,
+    CanaryPromoted,
+    CanaryRestarted,
+    CanaryStepped,
     Change,
     Event,
     KeyCreated,
@@ -26,7 +31,7 @@ from gateway.routing.events import (
     TableEdited,
 )
 from gateway.routing.fold import RoutingState, fold_all
-from gateway.routing.table import BASE_TARGET, AdapterRef, Route, Target
+from gateway.routing.table import BASE_TARGET, AdapterRef, Canary, Route, Target
 
 names = st.sampled_from(["a", "ticket-triage", "x.y_z"])
 refs = st.builds(AdapterRef, names, st.sampled_from(["1", "2.0"]))
@@ -38,6 +43,15 @@ json_values = st.recursive(
     ),
     max_leaves=5,
 )
+shares = st.floats(0.01, 100)
+plans = st.builds(
+    CanaryPlan,
+    st.lists(shares, min_size=1, max_size=3).map(tuple),
+    st.none() | st.floats(1, 1e6),
+    st.sampled_from(["user", "x-customer"]),
+    st.integers(1, 999),
+)
+canaries = st.builds(Canary, targets, plans)
 routes = st.builds(
     Route,
     names,
@@ -48,6 +62,7 @@ routes = st.builds(
     st.none() | st.integers(1, 9),
     st.none() | st.floats(0, 2),
     st.none() | st.dictionaries(st.text(max_size=3), json_values, max_size=2),
+    canary=st.none() | canaries,
 )
 counts = st.none() | st.integers(1, 9)
 grants = st.builds(OperatorGrant, st.sampled_from(Role)) | st.builds(
@@ -72,6 +87,10 @@ changes: st.SearchStrategy[Change] = st.one_of(
     st.builds(RouteEnabled, names),
     st.builds(RoutePinned, names, st.integers(1, 99), routes, in_flight),
     st.builds(RouteResumed, names),
+    st.builds(CanaryStepped, names, targets, st.integers(0, 9), shares),
+    st.builds(CanaryPromoted, names, targets),
+    st.builds(CanaryAborted, names, targets, in_flight),
+    st.builds(CanaryRestarted, names, targets),
     st.builds(
         AdapterApproved,
         refs,

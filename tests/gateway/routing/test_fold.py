@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.errors import NotAllowed, NotFound
 from gateway.registry.values import AdapterState
-from gateway.routing import commands
+from gateway.routing import canary_commands, commands
+from gateway.routing.assignment import CanaryPlan
+from gateway.routing.canary import Phase
 from gateway.routing.codec import decode_change, encode_change
 from gateway.routing.effective import View, changed_workflows, effective, view
 from gateway.routing.events import (
     AdapterApproved,
     AdapterRevoked,
+    CanaryRestarted,
     Change,
     Event,
     RouteDisabled,
@@ -23,15 +27,22 @@ from gateway.routing.events import (
     TableApplied,
 )
 from gateway.routing.fold import RoutingState, fold, fold_all
-from gateway.routing.table import BASE, AdapterRef, Decision, Reason, Route, Target
+from gateway.routing.table import BASE, AdapterRef, Canary, Decision, Reason, Route, Target
 
 WORKFLOWS = ("triage", "facts", "notes", "prose", "rows")
 TARGETS = (Target(), *(Target(AdapterRef("a", str(i)), f"digest{i}") for i in (1, 2, 3)))
 
 
+PLANS = (CanaryPlan((5.0, 50.0, 100.0), 60.0), CanaryPlan((10.0,)))
+
+
 def table(**targets: Target) -> TableApplied:
-    routes = tuple(Route(name, target) for name, target in sorted(targets.items()))
-    return TableApplied(routes, "routes.yaml", repr(targets))
+    return with_canaries({name: (target, None) for name, target in targets.items()})
+
+
+def with_canaries(routes: Mapping[str, tuple[Target, Canary | None]]) -> TableApplied:
+    made = tuple(Route(name, to, canary=canary) for name, (to, canary) in sorted(routes.items()))
+    return TableApplied(made, "routes.yaml", repr(routes))
 
 
 def history(*changes: Change) -> list[Event]:
@@ -105,6 +116,10 @@ def test_a_schema_keeps_the_order_of_its_properties_through_the_log() -> None:
     assert list(found["properties"]) == ["z", "a"]
 
 
+targets = st.sampled_from(TARGETS)
+canaries = st.none() | st.builds(Canary, st.sampled_from(TARGETS[1:]), st.sampled_from(PLANS))
+
+
 class Operators(RuleBasedStateMachine):
     """Commands and edits in any order, against what was promised."""
 
@@ -115,6 +130,7 @@ class Operators(RuleBasedStateMachine):
         self.view: View | None = None
         self.lost: set[Target] = set()
         self.disabled: set[str] = set()
+        self.aborted: set[tuple[str, Target]] = set()
 
     def commit(self, change: Change) -> None:
         assert decode_change(encode_change(change)) == change
@@ -122,11 +138,42 @@ class Operators(RuleBasedStateMachine):
         self.events.append(event)
         self.state = fold(self.state, event)
 
-    @rule(routes=st.dictionaries(st.sampled_from(WORKFLOWS), st.sampled_from(TARGETS)))
-    def edit(self, routes: dict[str, Target]) -> None:
-        self.commit(commands.apply(self.state, table(**routes)))
+    @rule(routes=st.dictionaries(st.sampled_from(WORKFLOWS), st.tuples(targets, canaries)))
+    def edit(self, routes: dict[str, tuple[Target, Canary | None]]) -> None:
+        whole = with_canaries(routes)
+        by_whole = fold(self.state, Event(self.state.revision + 1, whole, "ann", "", 0.0))
+        self.commit(commands.apply(self.state, whole))
+        assert self.state == by_whole
         assert list(self.state.routes) == sorted(routes)
-        assert {n: r.target for n, r in self.state.routes.items()} == routes
+        assert {n: (r.target, r.canary) for n, r in self.state.routes.items()} == routes
+        for name, (_, canary) in routes.items():
+            if canary is not None:  # another adapter: what was aborted is over
+                self.aborted = {a for a in self.aborted if a[0] != name or a[1] == canary.target}
+
+    @rule(workflow=st.sampled_from(WORKFLOWS), whole=st.booleans())
+    def promote(self, workflow: str, whole: bool) -> None:
+        before = self.split(workflow)
+        try:
+            change = canary_commands.promote(self.state, workflow, whole=whole)
+        except (NotAllowed, NotFound):
+            return
+        self.commit(change)
+        found = effective(self.state).decisions[workflow]
+        after = 10_000 if found.reason is Reason.CANARY else self.split(workflow)
+        assert before <= after  # nobody goes back from the canary
+
+    @rule(workflow=st.sampled_from(WORKFLOWS))
+    def abort(self, workflow: str) -> None:
+        try:
+            change = canary_commands.abort(self.state, workflow, "finish")
+        except (NotAllowed, NotFound):
+            return
+        self.commit(change)
+        self.aborted.add((workflow, change.target))
+
+    def split(self, workflow: str) -> int:
+        found = effective(self.state).resolve(workflow)
+        return 0 if found is None or found.split is None else found.split.buckets
 
     @rule(workflow=st.sampled_from(WORKFLOWS))
     def disable(self, workflow: str) -> None:
@@ -156,9 +203,12 @@ class Operators(RuleBasedStateMachine):
     @rule(workflow=st.sampled_from(WORKFLOWS))
     def resume(self, workflow: str) -> None:
         try:
-            self.commit(commands.resume(self.state, workflow))
+            change = commands.resume(self.state, workflow)
         except (NotAllowed, NotFound):
             return
+        self.commit(change)
+        if isinstance(change, CanaryRestarted):
+            self.aborted.remove((workflow, change.target))
 
     @rule(number=st.integers(1, 3), revoke=st.booleans())
     def judge(self, number: int, revoke: bool) -> None:
@@ -202,6 +252,14 @@ class Operators(RuleBasedStateMachine):
             if name in self.disabled:
                 assert found.reason is Reason.DISABLED
                 assert found.target.is_base
+            arm = found.canary_arm
+            if arm is None:
+                continue
+            assert name not in self.disabled
+            assert self.state.overrides.get(name) is None
+            assert (name, arm.target) not in self.aborted
+            assert self.state.verdicts.get(arm.target.digest or "") is not AdapterState.REVOKED
+            assert self.state.canaries[name].phase is not Phase.ABORTED
         assert live.decisions[BASE].reason is Reason.DEFAULT
 
 
