@@ -32,7 +32,7 @@ workflows:
     temperature: 0
     guard: {{checks: {{labels: {{labels: {labels}}}}}}}
     shadow: {{target: base, share: 100%}}
-  notes: {{target: base}}
+  notes: {{target: base, canary: {{adapter: triage@2, share: 10%}}}}
 """
 GUARD_ALERTS = {rule.name for rule in shipped_rules() if rule.name.startswith("GatewayGuard")}
 CLIENTS: dict[str, dict[str, int]] = {"app": {}, "small": {"requests_per_minute": 1}}
