@@ -20,9 +20,11 @@ from gateway.log.record import Record, event_of, verify
 from gateway.log.redis import RedisLog
 from gateway.registry.values import AdapterState
 from gateway.routing import canary_commands
+from gateway.routing.canary import Phase
 from gateway.routing.effective import effective
 from gateway.routing.events import API_SOURCE, RouteDisabled
-from gateway.routing.fold import fold_all
+from gateway.routing.fold import canary_of, fold_all
+from gateway.routing.table import Target
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
 from tests.gateway.control.test_any_order import Row, tables, text_of, workflows
 from tests.redis_server import RedisServer
@@ -112,6 +114,7 @@ class AnyFleet(RuleBasedStateMachine):
             self.run(replica.start())
         self.disabled: set[str] = set()  # acknowledged, and nobody has tried to enable since
         self.in_log: set[str] = set()  # of those, the ones that all are to obey
+        self.aborted: set[tuple[str, Target]] = set()  # in the log, and not taken back since
         self.settled: list[Record] = list(self.log.records())
         self.forked = False  # the Redis was emptied while some replica could not give back
 
@@ -155,16 +158,29 @@ class AnyFleet(RuleBasedStateMachine):
         if not done.owed:
             self.in_log.add(workflow)
 
-    @rule(number=st.integers(0, 2), workflow=workflows, local=st.booleans())
-    def promote_or_abort(self, number: int, workflow: str, local: bool) -> None:
-        """An abort that was acknowledged holds where it was given, whatever the log does."""
+    @rule(number=st.integers(0, 2), workflow=workflows, promote=st.booleans(), local=st.booleans())
+    def promote_or_abort(self, number: int, workflow: str, promote: bool, local: bool) -> None:
+        """An abort holds where it was given, whatever the log does."""
         plane = self.one(number)
         if plane is None:
             return
-        if self.attempt(plane.amend(lambda state: canary_commands.promote(state, workflow), ADA)):
+        if promote:
+            self.attempt(plane.amend(lambda s: canary_commands.promote(s, workflow), ADA))
             return
-        if self.attempt(plane.abort(workflow, ADA, local=local)):
-            assert plane.table.decisions[workflow].canary_arm is None
+        known = canary_of(plane.state, workflow)
+        try:
+            done = self.run(plane.abort(workflow, ADA, local=local))
+        except GatewayError:
+            return
+        if done.event is not None:
+            tried = done.event.change.target
+            self.aborted.add((workflow, tried))
+        else:
+            assert known is not None
+            tried = known.canary.target
+        arm = plane.table.decisions[workflow].canary_arm
+        # While a new route's adapter is awaited, what was promoted before it answers on.
+        assert arm is None or arm.target != tried
 
     @rule(number=st.integers(0, 2), workflow=workflows)
     def enable(self, number: int, workflow: str) -> None:
@@ -177,6 +193,8 @@ class AnyFleet(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), workflow=workflows)
     def rollback_or_resume(self, number: int, workflow: str) -> None:
         plane = self.one(number)
+        if plane is not None:
+            self.aborted = {each for each in self.aborted if each[0] != workflow}
         if plane is not None and not self.attempt(plane.resume(workflow, ADA)):
             self.attempt(plane.rollback(workflow, ADA))
 
@@ -186,6 +204,8 @@ class AnyFleet(RuleBasedStateMachine):
         if plane is None:
             return
         text, before = text_of(table), self.file.read_text()
+        tried = {name: row[2] for name, row in table.items() if row[2]}
+        self.aborted = {a for a in self.aborted if tried.get(a[0], str(a[1])) == str(a[1])}
         source = API_SOURCE if put else str(self.file)
         if not put:
             self.file.write_text(text)
@@ -226,6 +246,9 @@ class AnyFleet(RuleBasedStateMachine):
         assert verify(records) is None
         truth = fold_all(map(event_of, records))
         for _, plane in self.up():
+            # What a task of its own does in a running gateway: load what a new table names.
+            self.run(plane._adapters.try_all(plane._live.named))
+            plane._live.refresh()
             assert not plane.owed
             assert plane.state == truth
             assert plane.table == effective(truth, lambda _: AdapterState.APPROVED)
@@ -233,6 +256,9 @@ class AnyFleet(RuleBasedStateMachine):
         assert self.disabled <= off
         if not self.forked:
             assert records[: len(self.settled)] == self.settled
+            for workflow, target in self.aborted:
+                known = truth.canaries[workflow]
+                assert (known.canary.target, known.phase) == (target, Phase.ABORTED)
         self.settled, self.forked = records, False
 
     @invariant()
