@@ -197,7 +197,7 @@ class TableIntake:
             in_force=self._live.state.routes,
         )
         pairs = zip(file.entries, routes, strict=True)
-        self._valid = {entry.workflow: (entry, route) for entry, route in pairs}
+        self._valid = {pair[0].workflow: pair for pair in pairs}
         return TableApplied(routes, source, digest)
 
 

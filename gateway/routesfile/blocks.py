@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from operator import attrgetter
 
 import yaml
@@ -68,7 +68,7 @@ def _from_known(text: str, file: str, known: Blocks) -> tuple[RoutesFile, Blocks
         return None  # one says anything else, or a name stands twice
     lines = _Lines(known.head, blocks, names)
     kept = Blocks(known.head, known.indent, dict(zip(blocks, found, strict=True)))
-    if any(one > other for one, other in pairwise(names)):
+    if names != sorted(names):
         found.sort(key=attrgetter("workflow"))
     return RoutesFile(tuple(found), lines, file), kept
 

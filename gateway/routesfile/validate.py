@@ -77,12 +77,14 @@ def validate(
         fault(entry, field, result)
         return BASE_TARGET
 
-    def still(ref: AdapterRef | None, before: Target) -> bool:
+    now: dict[AdapterRef, str | None] = {}  # the digest that a reference comes to
+
+    def still(ref: AdapterRef, before: Target) -> bool:
         """Whether a reference that came to `before` does so still."""
-        if ref is None:
-            return True
-        now = resolved(ref)
-        return isinstance(now, Target) and now.digest == before.digest
+        if (digest := now.get(ref)) is None:
+            result = resolved(ref)
+            digest = now[ref] = result.digest if isinstance(result, Target) else None
+        return digest is not None and digest == before.digest
 
     for entry in file.entries:
         was, route = before.get(entry.workflow, _UNKNOWN)
@@ -92,10 +94,12 @@ def validate(
             and route is not None
             and entry.shadow is None
             and entry.canary is None
-            and still(entry.target, route.target)
-            and still(entry.fallback, route.fallback)
+            and (entry.target is None or still(entry.target, route.target))
+            and (entry.fallback is None or still(entry.fallback, route.fallback))
         ):
-            routes.append(stands if stands is not None and stands.same(route) else route)
+            if stands is not None and stands is not route and stands.same(route):
+                route = stands
+            routes.append(route)
             continue
         if was is not entry and engine is not None and entry.response_schema is not None:
             try:
