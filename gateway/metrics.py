@@ -159,6 +159,24 @@ class Metrics:
             ["workflow", "answer"],
             registry=self.registry,
         )
+        self.probe_rounds = Counter(
+            "gateway_probe_rounds",
+            "Rounds of probes, by how they ended: whole, cut by live load, changed, or failed.",
+            ["workflow", "end"],
+            registry=self.registry,
+        )
+        self.probe_pairs = Counter(
+            "gateway_probe_pairs",
+            "Probes that a route's target and the base were both asked.",
+            ["workflow", "suite"],
+            registry=self.registry,
+        )
+        self.probe_bad = Counter(
+            "gateway_probe_bad",
+            "The sum of their scores, 1 is bad, by side: target or base.",
+            ["workflow", "suite", "side"],
+            registry=self.registry,
+        )
         self.revision = Gauge(
             "gateway_table_revision", "The live table's revision.", registry=self.registry
         )

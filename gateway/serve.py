@@ -29,6 +29,8 @@ from gateway.log.redis_evidence import RedisEvidence
 from gateway.log.redis_register import RedisRegister
 from gateway.metrics import Metrics
 from gateway.model.source import resolve_model
+from gateway.probes.reading import ProbeSets
+from gateway.probes.runner import ProbeRunner
 from gateway.registry.store import Registry
 from gateway.settings import Settings
 
@@ -43,6 +45,7 @@ class Gateway:
             check_tls(settings.tls)
         self.engine = _engine(settings)
         self.registry = Registry(settings.registry)
+        self._sets = ProbeSets(settings.probes)
         self.plane = ControlPlane(
             open_log(settings.state),
             self.registry,
@@ -54,10 +57,12 @@ class Gateway:
             register=(
                 RedisRegister(settings.state) if isinstance(settings.state, RedisLocation) else None
             ),
+            probe_fault=self._sets.fault,
         )
         self.keys = LiveKeys(self.plane)
         self.watch: Watch | None = None  # from `start` on
         self.shadows: Shadows | None = None  # likewise
+        self.probes: ProbeRunner | None = None  # likewise
         self.admin_app: FastAPI | None = None  # likewise
         self.pulse: Pulse | None = None  # likewise
         self._listeners: list[Listener] = []
@@ -98,6 +103,8 @@ class Gateway:
         )
         shadows.start()
         recent = RecentAnswers(settings.feedback.requests, settings.feedback.age_s)
+        self.probes = probes = ProbeRunner(self.plane, self.engine, watch, metrics, self._sets)
+        probes.start()
         services = Services(
             self.plane,
             self.engine,
@@ -124,6 +131,7 @@ class Gateway:
             watch,
             shadows,
             self.pulse,
+            probes,
             body=settings.body,
             require_keys=not is_loopback(settings.admin_host),
         )
@@ -143,6 +151,8 @@ class Gateway:
         self.plane.hang_up()
         if self.pulse is not None:
             self.pulse.end()
+        if self.probes is not None:
+            await self.probes.close()
         await self.engine.close(self._settings.grace_s)
         for listener in self._listeners:
             await listener.ended()

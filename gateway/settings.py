@@ -89,6 +89,9 @@ class Settings(BaseModel):
         description="this gateway's name among its replicas; empty: host name and port",
     )
     registry: Path = Field(default=Path("registry"), description="folder of the adapters")
+    probes: Path = Field(
+        default=Path("probes"), description="folder of the probe sets that guards name"
+    )
     engine: Literal["embedded", "upstream"] = Field(
         default="embedded",
         description="what runs the model: this process, or vLLM-compatible servers",

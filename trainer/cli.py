@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from gateway.errors import GatewayError
 from trainer.errors import TrainerError
 from trainer.evals import cli as evals_cli
+from trainer.probes import cli as probes_cli
 from trainer.report import cli as report_cli
 
 NOT_PASSED = 3
@@ -129,3 +130,4 @@ def register_command(
 
 evals_cli.register(app)
 report_cli.register(app)
+probes_cli.register(app)

@@ -39,6 +39,7 @@ from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
+from gateway.probes.runner import ProbeRunner
 from gateway.registry.store import Registry
 from gateway.routing.events import API_SOURCE, Event
 from gateway.routing.table import AdapterRef
@@ -55,6 +56,7 @@ def create_admin_app(
     watch: Watch,
     shadows: Shadows,
     pulse: Pulse,
+    probes: ProbeRunner,
     *,
     body: BodyLimits,
     require_keys: bool = False,
@@ -71,9 +73,9 @@ def create_admin_app(
     describe_keys(app, lambda path: True, "An operator key")
     app.include_router(key_routes(plane))
     app.include_router(artifact_routes(plane))
-    app.include_router(guard_routes(watch, shadows))
     app.include_router(stream_routes(plane, keys, pulse))
     app.include_router(canary_routes(plane))
+    app.include_router(guard_routes(watch, shadows, probes))
 
     outcome = partial(acknowledged, plane)
 

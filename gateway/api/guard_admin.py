@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gateway.api.answers import Shown
+from gateway.api.probes_shown import ShownProbes
 from gateway.api.shadow_shown import ShownShadow
 from gateway.guard.bounds import confidence_sequence
 from gateway.guard.panel import Evidence
@@ -13,6 +14,7 @@ from gateway.guard.shadows import Shadows
 from gateway.guard.values import OnTrip, Reference
 from gateway.guard.watch import Watch
 from gateway.guard.watched import Arm, Trip, Watched
+from gateway.probes.runner import ProbeRunner
 
 _SURE = 0.05  # the interval that is shown holds at all times with a chance of 95%
 
@@ -23,7 +25,8 @@ class ShownSignal(Shown):
     name: str = Field(description="the check; for collapse with the label")
     action: str = Field(description="what a trip of it leads to: disable, rollback, abort, alert")
     compared: Reference = Field(
-        description="what it is held against: stated or report (a rate), shadow or control (pairs)"
+        description="what it is held against: stated or report (a rate), shadow, control or base "
+        "(pairs)"
     )
     seen: int = Field(description="answers that it scored, or pairs of them")
     bad: float = Field(
@@ -105,6 +108,7 @@ class Guards(Shown):
     guards: list[ShownGuard]
     unseen: list[str] = Field(description="routes with a guard that has seen nothing yet")
     shadows: list[ShownShadow] = Field(description="routes with a shadow that was asked already")
+    probes: list[ShownProbes] = Field(description="routes under probes")
     acts_in_last_hour: int
     trips_per_hour: int = Field(description="past so many the guards hold their trips")
     pool_error: str | None = Field(
@@ -118,7 +122,7 @@ def _interval(evidence: Evidence) -> tuple[float, float]:
     return (2 * low - 1, 2 * high - 1) if paired else (low, high)
 
 
-def guard_routes(watch: Watch, shadows: Shadows) -> APIRouter:
+def guard_routes(watch: Watch, shadows: Shadows, probes: ProbeRunner) -> APIRouter:
     """The routes under /admin/v1/guard."""
     router = APIRouter()
 
@@ -129,6 +133,7 @@ def guard_routes(watch: Watch, shadows: Shadows) -> APIRouter:
             guards=[ShownGuard.of(watched) for _, watched in sorted(watch.watched.items())],
             unseen=watch.unseen,
             shadows=[ShownShadow.of(tally) for tally in shadows.tallies],
+            probes=[ShownProbes.of(one) for _, one in sorted(probes.probed.items())],
             acts_in_last_hour=watch.acting.recent,
             trips_per_hour=watch.acting.trips_per_hour,
             pool_error=None if watch.pooling is None else watch.pooling.error,

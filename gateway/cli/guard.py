@@ -13,7 +13,7 @@ from gateway.cli.options import ADMIN_URL, AdminUrl, AsJson
 from gateway.cli.outcomes import coded, local_time, print_json
 from gateway.errors import NotFound
 
-_PAIRED = ("shadow", "control")  # references that pairs of answers are held against
+_PAIRED = ("shadow", "control", "base")  # references that pairs of answers are held against
 app = typer.Typer(help="What the guards watch, and why they acted.", no_args_is_help=True)
 
 
@@ -69,16 +69,21 @@ def explain(
         return
     for line in _hands(client.call("GET", "/routes")["workflows"].get(workflow)):
         print(line)
-    beside = next((s for s in data["shadows"] if s["workflow"] == workflow), None)
-    for line in () if beside is None else _shadow_lines(beside):
+    beside = [
+        line
+        for kind, lines_of in (("shadows", _shadow_lines), ("probes", _probe_lines))
+        for one in data[kind]
+        if one["workflow"] == workflow
+        for line in lines_of(one)
+    ]
+    for line in beside:
         print(line)
     if not arms:
-        if beside is not None:
-            return
         if workflow in data["unseen"]:
             print(f"{workflow}: its guard has seen no answer of this version yet")
-            return
-        raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
+        elif not beside:
+            raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
+        return
     for arm in arms:
         _explain(arm)
 
@@ -137,6 +142,24 @@ def _shadow_lines(shadow: dict[str, Any]) -> list[str]:
     for whose, other in (("target", "shadow"), ("shadow", "target")):
         if (nats := shadow[f"{whose}_surprise"]) is not None:
             lines.append(f"  the {whose}'s answers under the {other}: {nats:.2f} nats a token")
+    return lines
+
+
+def _probe_lines(probed: dict[str, Any]) -> list[str]:
+    """What a route's probes have shown: each suite, the base beside the target."""
+    last = f", the last was {probed['last']}" if probed["last"] else ""
+    arm = " (canary)" if probed["arm"] == "canary" else ""
+    lines = [
+        f"{probed['workflow']} on {probed['target']}{arm}, probes of set {probed['set']}, "
+        f"{probed['items']} items every {probed['every_s']:g} s: {probed['rounds']} rounds{last}"
+    ]
+    if probed["fault"]:
+        lines.append(f"  {probed['fault']}")
+    lines += [
+        f"  {suite['suite']}: bad {suite['target']:.1%}, the base's {suite['base']:.1%}, "
+        f"over {suite['pairs']} items"
+        for suite in probed["suites"]
+    ]
     return lines
 
 

@@ -20,7 +20,7 @@ from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.blocks import Blocks, parse_known
 from gateway.routesfile.parse import Entry
-from gateway.routesfile.validate import accepted, validate
+from gateway.routesfile.validate import ProbeFault, accepted, validate
 from gateway.routing import commands
 from gateway.routing.events import API_SOURCE, Change, TableApplied
 from gateway.routing.table import AdapterRef, Route, Target
@@ -41,6 +41,7 @@ class TableIntake:
         state_of: Callable[[AdapterArtifact], AdapterState],
         commit: Commit,
         clock: Callable[[], float],
+        probe_fault: ProbeFault | None = None,
     ) -> None:
         self._registry = registry
         self._engine = engine
@@ -49,6 +50,7 @@ class TableIntake:
         self._state_of = state_of
         self._commit = commit
         self._clock = clock
+        self._probe_fault = probe_fault
         self._applying = asyncio.Lock()
         # What the last accepted texts held, so that an edit costs what it changes. One thread at a
         # time uses it, under `_applying`.
@@ -195,6 +197,7 @@ class TableIntake:
             kept,
             known=self._valid,
             in_force=self._live.state.routes,
+            probe_fault=self._probe_fault,
         )
         pairs = zip(file.entries, routes, strict=True)
         self._valid = {pair[0].workflow: pair for pair in pairs}

@@ -38,6 +38,7 @@ from gateway.log.base import RevisionLog
 from gateway.log.record import Record
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact
+from gateway.routesfile.validate import ProbeFault
 from gateway.routing import commands
 from gateway.routing.events import (
     Draft,
@@ -69,10 +70,11 @@ class ControlPlane(Operations):
         local: Path | None = None,
         register: Register | None = None,
         clock: Callable[[], float] = time.time,
+        probe_fault: ProbeFault | None = None,
     ) -> None:
         """`replica` names this process in the events it makes and among the others of `register`.
         `two_person`: nobody approves the adapter that they registered. `local` is the folder for
-        its own copy of a log that other machines hold."""
+        its own copy of a log that other machines hold. `probe_fault`: see `validate`."""
         self.replica = replica
         self._pool = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="log")
         adapters = KnownAdapters(registry, engine)
@@ -96,6 +98,7 @@ class ControlPlane(Operations):
             self.adapter_state,
             appender.commit,
             clock,
+            probe_fault,
         )
         self.fleet = Fleet(register or AloneRegister(), self._beat, history.call)
         self.fleet.on_beat = Retreat(

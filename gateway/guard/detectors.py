@@ -90,7 +90,7 @@ def detector(check: CheckRule, schema: Mapping[str, Any] | None) -> Detector:
             return lambda seen: _over(seen.first_token_s, check.limit_s)
         case CheckKind.BETWEEN_TOKENS:
             return lambda seen: _over(seen.between_tokens_s, check.limit_s)
-        case CheckKind.FEEDBACK:
+        case CheckKind.FEEDBACK | CheckKind.PROBES:
             return lambda _: None
         case CheckKind.COLLAPSE:
             raise ValueError("collapse is watched label by label: see label_detector")

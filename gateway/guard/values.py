@@ -26,6 +26,7 @@ class CheckKind(StrEnum):
     FIRST_TOKEN = "first_token"  # later than limit_s
     BETWEEN_TOKENS = "between_tokens"  # longer than limit_s in the mean
     CANCELLED = "cancelled"  # the client left before the end
+    PROBES = "probes"  # guardrail items that are asked beside the traffic, against the base
     FEEDBACK = "feedback"  # what the product says of an answer: 1 - its score
 
 
@@ -38,7 +39,7 @@ class OnTrip(StrEnum):
 
 
 # What scores these is not the answer itself; they reach the guard as `Scored` (detectors.py).
-SCORED_ELSEWHERE = frozenset({CheckKind.FEEDBACK})
+SCORED_ELSEWHERE = frozenset({CheckKind.FEEDBACK, CheckKind.PROBES})
 
 
 class Reference(StrEnum):
@@ -48,6 +49,7 @@ class Reference(StrEnum):
     REPORT = "report"  # the same check over the adapter's own eval answers, as a number
     SHADOW = "shadow"  # what the route's shadow answers to the same requests
     CONTROL = "control"  # of a canary: what the control arm answers at the same time
+    BASE = "base"  # what the base does with the same probes
 
 
 # What an answer by itself says; the others say how it was served, and the load has a part in it.
@@ -94,13 +96,16 @@ class CheckRule:
     max_chars: int | None = None
     scripts: tuple[str, ...] = ()  # as in Unicode names: LATIN, CYRILLIC, CJK
     limit_s: float | None = None
+    set: str = "default"  # probes: the set's name, how often, and how many items each time
+    every_s: float = 600.0
+    items: int = 20
     schema: Mapping[str, Any] | None = field(default=None, hash=False)
     compared: Reference = Reference.STATED
 
     @property
     def is_paired(self) -> bool:
         """Whether it scores pairs of answers, not single ones."""
-        return self.compared in (Reference.SHADOW, Reference.CONTROL)
+        return self.compared in (Reference.SHADOW, Reference.CONTROL, Reference.BASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gateway.guard.arm_pairs import ArmPairs
 from gateway.guard.detectors import Seen
 from gateway.guard.panel import Evidence, Panel
 from gateway.guard.pool import Share
-from gateway.guard.values import CheckRule, OnTrip
+from gateway.guard.values import CheckRule, OnTrip, Reference
 from gateway.routing.fold import RoutingState, canary_of
 from gateway.routing.table import Decision, Reason, RoutingTable
 
@@ -137,7 +137,9 @@ def version_key(decision: Decision, state: RoutingState) -> str:
     another version, and so is one beside another target: they are compared."""
     route = decision.route
     # What it is compared with is part of it, and nothing else of its shadow.
-    paired = route.guard is not None and any(check.is_paired for check in route.guard.checks)
+    paired = route.guard is not None and any(
+        check.compared is Reference.SHADOW for check in route.guard.checks
+    )
     beside = route.shadow.target if paired and route.shadow is not None else None
     stated: tuple[object, ...] = (
         decision.workflow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ from gateway.guard.values import OF_TEXT, CheckKind, CheckRule, GuardRule, OnTri
 from gateway.routesfile.fields import FieldReader, Nodes
 from gateway.routesfile.guard_keys import GUARD, keys_of
 from gateway.routesfile.json_values import is_json_mapping
+from gateway.routing.table import NAME_PATTERN
 
 _MOST_LABELS = 200
 
@@ -81,6 +83,10 @@ class GuardReader:
             except SchemaError as error:
                 self._fault(fields["schema"][1], f"{path}.schema", f"no schema: {error.message}")
                 return None
+        if not re.fullmatch(NAME_PATTERN, values.get("set", "default")):
+            message = "is no name of a probe set: lower-case letters, digits, dots, dashes"
+            self._fault(fields["set"][1], f"{path}.set", message)
+            return None
         if ("window" in fields) != ("threshold" in fields):
             self._fault(key, path, "window and threshold go together")
             return None
@@ -93,6 +99,8 @@ class GuardReader:
             if (why := _uncomparable(kind, values)) is not None:
                 self._fault(fields["reference"][1], f"{path}.reference", why)
                 return None
+        if kind is CheckKind.PROBES:
+            values["compared"] = Reference.BASE
         action = values.pop("on_trip", None)
         return CheckRule(kind, on_trip=None if action is None else OnTrip(action), **values)
 

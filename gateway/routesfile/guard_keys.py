@@ -109,6 +109,40 @@ OWN: Mapping[CheckKind, tuple[Key, ...]] = {
     ),
     CheckKind.FIRST_TOKEN: (_LIMIT,),
     CheckKind.BETWEEN_TOKENS: (_LIMIT,),
+    CheckKind.PROBES: (
+        Key(
+            "set",
+            (str,),
+            "the probe set's name: default is the shipped one, any other a file NAME.jsonl of the "
+            "probes folder (`trainer probes` writes them)",
+            default="default",
+        ),
+        Key(
+            "every_s",
+            (int, float),
+            "seconds from one round of probes to the next",
+            default="600",
+            minimum=1,
+            maximum=31_536_000,
+        ),
+        Key(
+            "items",
+            (int,),
+            "items of a round, each asked of the target and of the base",
+            default="20",
+            minimum=1,
+            maximum=10_000,
+        ),
+        Key(
+            "tolerance",
+            (int, float),
+            "how much worse than the base's on the same items the target's rate of bad answers may "
+            "be, the mean over suites",
+            required=True,
+            minimum=0.0001,
+            maximum=1,
+        ),
+    ),
     CheckKind.FEEDBACK: (
         Key(
             "reference",
@@ -119,6 +153,10 @@ OWN: Mapping[CheckKind, tuple[Key, ...]] = {
             maximum=1,
         ),
     ),
+}
+# Keys of all checks that would mean nothing for one.
+_NOT_OF: Mapping[CheckKind, frozenset[str]] = {
+    CheckKind.PROBES: frozenset({"reference", "reference_items", "window", "threshold"}),
 }
 MEANINGS: Mapping[CheckKind, str] = {
     CheckKind.SCHEMA: "the answer is not JSON, or not of the schema",
@@ -137,6 +175,8 @@ MEANINGS: Mapping[CheckKind, str] = {
     CheckKind.FIRST_TOKEN: "the first token came later than limit_s",
     CheckKind.BETWEEN_TOKENS: "tokens came more than limit_s apart in the answer's mean",
     CheckKind.CANCELLED: "the client left before the end",
+    CheckKind.PROBES: "the target does worse than the base on guardrail items, which both are "
+    "asked on a schedule, beside the traffic; not for a workflow on base",
     CheckKind.FEEDBACK: "1 - the score that the product gave an answer (`POST /v1/feedback`)",
 }
 
@@ -144,5 +184,5 @@ MEANINGS: Mapping[CheckKind, str] = {
 def keys_of(kind: CheckKind) -> tuple[Key, ...]:
     """Every key that a check of `kind` may have."""
     own = OWN.get(kind, ())
-    named = {key.name for key in own}
+    named = {key.name for key in own} | _NOT_OF.get(kind, frozenset())
     return (*own, *(key for key in COMMON if key.name not in named))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.engine.base import Engine
 from gateway.errors import BadInput, GatewayError, Problem, TableRejected
-from gateway.guard.values import GuardRule
+from gateway.guard.values import CheckKind, GuardRule
 from gateway.nearest import nearest
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.parse import Entry, RoutesFile
@@ -23,6 +23,7 @@ class AdapterSource(ReportSource, Protocol):
     def refs(self) -> list[AdapterRef]: ...
 
 
+ProbeFault = Callable[[str], str | None]
 StateOf = Callable[[AdapterArtifact], AdapterState]
 _UNKNOWN = (None, None)
 
@@ -36,13 +37,15 @@ def validate(
     *,
     known: Mapping[str, tuple[Entry, Route]] | None = None,
     in_force: Mapping[str, Route] | None = None,
+    probe_fault: ProbeFault | None = None,
 ) -> tuple[Route, ...]:
     """The routes with their adapters resolved to digests. Blocks (reads adapters).
 
     `kept` targets were accepted before: they stay so where their adapter cannot be had any more.
     `engine` None leaves out what only an engine can tell. `known` entries were accepted before, by
     workflow, with their routes: their schemas are not compiled again. A route that equals the one
-    `in_force` is that very object. Raises TableRejected with all problems.
+    `in_force` is that very object. `probe_fault` tells why a set of probes cannot be asked; None
+    leaves that out. Raises TableRejected with all problems.
     """
     problems: list[Problem] = []
     routes: list[Route] = []
@@ -106,6 +109,10 @@ def validate(
                 engine.check_schema(entry.response_schema)
             except BadInput as error:
                 fault(entry, "response_schema", error.message)
+        if was is not entry and probe_fault is not None and entry.guard is not None:
+            for check in entry.guard.checks:
+                if check.kind is CheckKind.PROBES and (why := probe_fault(check.set)) is not None:
+                    fault(entry, "guard.checks.probes.set", why)
         to = target(entry, "target", entry.target)
         fallback = target(entry, "fallback", entry.fallback)
         shadow: Shadow | None = None

@@ -10,6 +10,8 @@ from gateway.api.pulse import Pulse
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.metrics import Metrics
+from gateway.probes.reading import ProbeSets
+from gateway.probes.runner import ProbeRunner
 from gateway.settings import Settings
 from scripts.docs.openapi import Description, as_json, bodies, endpoints
 from scripts.docs.parts import parts
@@ -30,6 +32,7 @@ def description() -> Description:
             watch,
             Shadows(made.plane, made.engine, watch, metrics, Path()),
             Pulse(made.plane, made.engine, watch, metrics),
+            ProbeRunner(made.plane, made.engine, watch, metrics, ProbeSets(Path())),
             body=Settings().body,
         )
         return app.openapi()

@@ -1,16 +1,19 @@
-"""Every file that is made, with its maker; and the pages that hold made tables."""
+"""Every file that is made, with its maker; and the pages that hold made tables. The gateway's
+shipped probes are made as well: of the trainer's suites, which the gateway may not import."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
 from gateway.cli.main import app as gateway_app
+from gateway.probes.reading import dumped
 from scripts.docs import admin_api, commands, inference_api, metrics, routes_file, settings
 from scripts.docs.charts import forgetting_chart
 from scripts.docs.figures import ROOT
 from scripts.docs.markdown import filled
 from scripts.docs.tables import TABLES
 from trainer.cli import app as trainer_app
+from trainer.probes.export import probe_lines, shipped
 
 _NOTE = "<!-- Made by `make docs` from the code: edit there, not here. -->\n\n"
 
@@ -33,6 +36,10 @@ def made() -> Iterator[tuple[str, str]]:
     for name, make in REFERENCE.items():
         text = make()
         yield f"docs/reference/{name}", _NOTE + text if name.endswith(".md") else text
+    yield (
+        "gateway/probes/default.jsonl",
+        "".join(f"{dumped(line)}\n" for line in probe_lines(shipped())),
+    )
     chart = forgetting_chart()
     if chart is not None:
         yield "docs/images/forgetting.svg", chart

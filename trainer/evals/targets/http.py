@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from gateway.engine.continuation import PlainEncoder
 from trainer.errors import EvaluationError
 from trainer.evals.checks.base import Answered, Likelihood
 from trainer.evals.suite import Generation
-from trainer.evals.targets.base import Context, PlainEncoder, scored_tokens
+from trainer.evals.targets.base import Context, scored_tokens
 
 _IN_FLIGHT = 16
 _TIMEOUT_S = 120.0

@@ -1,0 +1,1 @@
+"""Guardrail probes: a route's target and the base are asked the same items, beside its traffic."""
