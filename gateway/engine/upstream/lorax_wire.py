@@ -68,14 +68,16 @@ class LoraxReader:
                 fault = Fault.MISSING if missing else Fault.BROKEN
                 raise ServerFault(fault, str(event["error"]))
             return [self._delta(event)]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ServerFault(
                 Fault.BROKEN, f"an event of the stream cannot be read ({error!r}): {data[:200]!r}"
             ) from None
 
     def _delta(self, event: Any) -> Delta:
         token = event["token"]
-        token_id: int = token["id"]
+        token_id, said = token["id"], token["text"]
+        if not isinstance(token_id, int) or not isinstance(said, str):
+            raise ValueError("token")
         finish = None
         if event.get("generated_text") is not None:
             finish = _FINISH[(event.get("details") or {}).get("finish_reason", "length")]
@@ -86,7 +88,7 @@ class LoraxReader:
         ended = finish is FinishReason.STOP and token_id in self._text.eos_ids
         return Delta(
             index=0,
-            text="" if token.get("special") else token["text"],
+            text="" if token.get("special") else said,
             token_ids=() if ended else (token_id,),
             logprobs=scores,
             finish=finish,

@@ -122,7 +122,7 @@ class OpenAIReader:
                 raise _said(event["error"])
             self._check_model(event.get("model"))
             return [self._delta(choice) for choice in event["choices"]]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ServerFault(
                 Fault.BROKEN, f"an event of the stream cannot be read ({error!r}): {data[:200]!r}"
             ) from None
@@ -139,6 +139,8 @@ class OpenAIReader:
         if index not in self._open:
             raise ValueError(f"there is no open choice {index}")
         ids: list[int] = choice.get("token_ids") or []
+        if not isinstance(choice["text"], str) or not all(isinstance(one, int) for one in ids):
+            raise ValueError("text or token_ids")
         scores = self._scores(choice.get("logprobs"), sampling)
         prompt: tuple[TokenLogprob, ...] | None = None
         if index not in self._begun and sampling.prompt_logprobs is not None:
