@@ -106,7 +106,11 @@ class Settings(BaseModel):
         default="", description="the base model's name there; empty: the one that they list"
     )
     server_key: SecretStr = Field(
-        default=SecretStr(""), description="bearer token for the servers and their fetchers"
+        default=SecretStr(""),
+        description="bearer token for the servers and their fetchers; never a flag",
+    )
+    server_ca: Path | None = Field(
+        default=None, description="certificate authority (PEM) of servers with https"
     )
     server_adapters: int = Field(
         default=64, ge=1, description="adapters that one server is given to hold"
@@ -208,6 +212,9 @@ class Settings(BaseModel):
     def _servers_are_whole(self) -> Settings:
         if self.engine == "upstream" and not self.servers:
             raise ValueError("engine upstream needs servers; name at least one address")
+        for url in (*self.servers, *self.adapter_fetchers):
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is no address of a server; write http://host:port")
         if self.fingerprint and self.engine != "upstream":
             raise ValueError("fingerprint goes with engine upstream; here the weights tell it")
         if self.adapter_fetchers and len(self.adapter_fetchers) != len(self.servers):
@@ -282,6 +289,7 @@ class Settings(BaseModel):
             dialect=self.server_dialect,
             model=self.server_model,
             key=self.server_key.get_secret_value(),
+            authority=self.server_ca,
             adapter_root=self.adapter_root,
             adapters=self.server_adapters,
             copies=self.server_copies,

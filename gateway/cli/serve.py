@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
@@ -33,8 +32,8 @@ def flags() -> dict[str, Any]:
         kinds = [part for part in parts if part is not type(None)]
         if kinds == [*get_args(Location)]:
             found[name] = str  # parsed with the other settings
-        elif len(kinds) == 1 and (get_origin(kinds[0]) is tuple or kinds[0] is SecretStr):
-            found[name] = str
+        elif len(kinds) == 1 and get_origin(kinds[0]) is tuple:
+            found[name] = str  # several, by commas
         elif len(kinds) == 1 and (kinds[0] in _FLAG_TYPES or get_origin(kinds[0]) is Literal):
             found[name] = kinds[0]
     return found

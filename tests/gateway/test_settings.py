@@ -56,6 +56,7 @@ def test_every_setting_can_stand_in_the_environment(
     [
         ({"slots": 0}, {}, "", "slots", "--slots"),
         ({"device": "tpu"}, {}, "", "device", "--device"),
+        ({"server_copies": -1}, {}, "", "server_copies", "--server-copies"),
         ({"admin_port": 70000}, {}, "", "admin_port", "--admin-port"),
         ({}, {"GATEWAY_GRACE_S": "soon"}, "", "grace_s", "GATEWAY_GRACE_S"),
         ({}, {"GATEWAY_LOG_LEVEL": "loud"}, "", "log_level", "GATEWAY_LOG_LEVEL"),
@@ -88,3 +89,36 @@ def test_a_file_that_is_no_toml_is_told_by_its_name(tmp_path: Path, text: str) -
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"missing\.toml"):
         read_settings({}, file=tmp_path / "missing.toml", environment={})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"engine": "upstream"}, "needs servers"),
+        ({"servers": "gpu-1:8000"}, "write http://host:port"),
+        (
+            {"servers": "http://a,http://b", "adapter_fetchers": "http://c"},
+            "one for each server, or none",
+        ),
+        ({"servers": "http://a", "server_dialect": "lorax"}, "needs adapter_fetchers"),
+        ({"fingerprint": "0" * 64}, "goes with engine upstream"),
+    ],
+)
+def test_settings_of_servers_fit_together(
+    given: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=said):
+        read_settings(given, environment={})
+
+
+def test_servers_are_named_by_commas_or_as_a_list_and_their_key_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config(tmp_path, 'engine = "upstream"\nservers = ["http://a", "http://b"]\n')
+    named = {"GATEWAY_SERVERS": "http://a, http://b", "GATEWAY_SERVER_KEY": "secret"}
+    found = read_settings({}, environment=named)
+    assert found.servers == read_settings({}, environment={}).servers == ("http://a", "http://b")
+    assert found.upstream.key == "secret"
+    assert "secret" not in found.model_dump_json()

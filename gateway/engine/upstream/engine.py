@@ -7,6 +7,7 @@ the caller's thread. The servers run the model; this decides which of them, and 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ from gateway.engine.upstream.holdings import Holdings
 from gateway.engine.upstream.options import UpstreamOptions
 from gateway.engine.upstream.replica import Replica
 from gateway.engine.upstream.server import Server
-from gateway.errors import EngineFault, QueueFull
+from gateway.errors import BadInput, EngineFault, QueueFull
 from gateway.registry.values import AdapterArtifact
 
 
@@ -43,6 +44,7 @@ class UpstreamEngine:
         """Read tokenizer and chat template of the base at `model_path`; its weights are not read.
         Raises BadInput."""
         self._options = options
+        self._trust = _trust(options.authority)
         self._dialect = DIALECTS[options.dialect]
         self._text = HuggingFaceText(model_path)
         vocab_size = len(self._text.tokenizer)
@@ -230,6 +232,7 @@ class UpstreamEngine:
             url,
             self._dialect,
             key=self._options.key,
+            trust=self._trust,
             timeouts=self._options.timeouts,
             connections=self._options.requests,
         )
@@ -277,3 +280,14 @@ class UpstreamEngine:
             for digest in sorted(self._pinned & self._known.keys())
             if replica in self._fleet.homes(digest)
         ]
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext | bool:
+    if authority is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(authority))
+    except OSError as error:
+        raise BadInput(
+            f"server_ca {authority} cannot be read: {error}", param="server_ca"
+        ) from None

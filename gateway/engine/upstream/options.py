@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from gateway.engine.upstream.breaker import BreakerRule
@@ -40,6 +41,7 @@ class UpstreamOptions:
     dialect: DialectName = "vllm"
     model: str = ""  # the base's name there; empty: the one that they list
     key: str = ""  # bearer token for the servers and fetchers
+    authority: Path | None = None  # certificate authority (PEM) of https servers
     adapter_root: str = ""  # the registry's folder as servers see it; empty: as it is here
     adapters: int = 64  # that one server holds
     copies: int = 2  # servers that an adapter is loaded to before its first request

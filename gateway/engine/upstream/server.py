@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,14 @@ class Server:
     """One server."""
 
     def __init__(
-        self, url: str, dialect: Dialect, *, key: str, timeouts: Timeouts, connections: int
+        self,
+        url: str,
+        dialect: Dialect,
+        *,
+        key: str,
+        timeouts: Timeouts,
+        connections: int,
+        trust: ssl.SSLContext | bool = True,
     ) -> None:
         self.url = url.rstrip("/")
         self.dialect = dialect
@@ -60,6 +68,7 @@ class Server:
                 keepalive_expiry=60,
             ),
             trust_env=False,
+            verify=trust,
         )
 
     async def check(self) -> None:
