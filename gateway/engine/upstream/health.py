@@ -68,6 +68,7 @@ class HealthWatch:
             replica.checked(well=False, at_most=self._failed_checks)
             if was and not replica.well:
                 log.error("%s gets no more requests: %s", replica.name, fault.message)
+                replica.holdings.forget()
             self._examined = self._examined and replica.well
             return
         replica.checked(well=True, at_most=self._failed_checks)

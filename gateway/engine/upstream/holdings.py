@@ -85,6 +85,11 @@ class Holdings:
         self._turns += 1
         self._held.pop(digest, None)
 
+    def forget(self) -> None:
+        """The server is away, and may come back with nothing: what it holds is not known."""
+        self._turns += 1
+        self._held.clear()
+
     async def reconcile(self) -> None:
         """Believe what the server lists: it may have been started again, and others may have
         loaded to it. Raises ServerFault."""

@@ -89,6 +89,7 @@ async def test_a_server_that_was_started_again_gets_its_pinned_adapters_back(
     engine.set_pinned({pinned.digest})
     await server.kill()
     await until(lambda: not engine.stats().healthy)
+    assert engine.stats().resident_adapters == ()  # what it will come back with is not known
     await server.start()
     await until(lambda: list(server.adapters) == [name_of(pinned.digest)])
     await until(lambda: engine.stats().resident_adapters == (pinned.digest,))
