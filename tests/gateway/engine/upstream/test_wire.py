@@ -30,7 +30,7 @@ def text(upstream_files: Files) -> HuggingFaceText:
 
 
 def request(n: int = 1, **sampling: Any) -> GenerationRequest:
-    usual = {"max_tokens": 4, "temperature": 0.5}
+    usual: dict[str, Any] = {"max_tokens": 4, "temperature": 0.5}
     return GenerationRequest("r", (5, 6, 7, 8), SamplingParams(**(usual | sampling)), None, n)
 
 
