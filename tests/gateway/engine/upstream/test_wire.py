@@ -109,10 +109,10 @@ def test_events_become_deltas_until_every_choice_has_ended(text: HuggingFaceText
     (first,) = events.take(event(choice(1, "b", (10,))))
     assert (first.index, first.text, first.token_ids, first.finish) == (1, "b", (10,), None)
     events.take(event(choice(1, "", (), finish_reason="length")))
-    assert not events.complete
+    complete = [events.complete]
     (last,) = events.take(event(choice(0, "a", (9,), finish_reason="length")))
     assert last.finish is FinishReason.LENGTH
-    assert events.complete
+    assert [*complete, events.complete] == [False, True]
     assert events.take(b"[DONE]") == []
 
 
