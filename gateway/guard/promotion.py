@@ -58,7 +58,9 @@ def outlook(progress: CanaryProgress, watched: Watched | None, now: float) -> Ou
         if watched.panel.rule.action(check) is OnTrip.ALERT:
             continue
         seen.append(f"{name} {evidence.rate:.1%} of {evidence.seen}")
-        compares = check.is_paired and progress.share < 100  # then the control arm has answers too
+        compares = (
+            check.compares_arms and progress.share < 100
+        )  # then the control arm has answers too
         if evidence.tripped:
             waits.append(f"{name} has tripped")
         elif check.kind in SCORED_ELSEWHERE:

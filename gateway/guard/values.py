@@ -107,6 +107,11 @@ class CheckRule:
         """Whether it scores pairs of answers, not single ones."""
         return self.compared in (Reference.SHADOW, Reference.CONTROL, Reference.BASE)
 
+    @property
+    def compares_arms(self) -> bool:
+        """Whether it holds a canary against its control arm."""
+        return self.compared is Reference.CONTROL
+
 
 @dataclass(frozen=True, slots=True)
 class GuardRule:

@@ -235,7 +235,7 @@ class Watch:
         watched = Watched(live, Panel(rule, schema, part=part), key)
         if pooling is not None:
             watched.share = pooling.share(rule, schema, key, self._since.get(live.workflow, 0))
-        paired = [s.check.compared is Reference.CONTROL for s in watched.panel.signals]
+        paired = [signal.check.compares_arms for signal in watched.panel.signals]
         if is_canary and any(paired):
             watched.pairs = ArmPairs(paired)
         kept = self._saved.pop(key, None)

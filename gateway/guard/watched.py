@@ -97,7 +97,7 @@ class Watched:
         scores = self.panel.score(seen)
         if arm is self.arm:
             return scores
-        paired = [signal.check.is_paired for signal in self.panel.signals]
+        paired = [signal.check.compares_arms for signal in self.panel.signals]
         return [s if compares else None for s, compares in zip(scores, paired, strict=True)]
 
     def take(self, scores: list[float | None], arm: Arm) -> list[Evidence]:
@@ -109,7 +109,7 @@ class Watched:
         if self.step is not None:
             for at, signal in enumerate(self.panel.signals):
                 self.step.answers[at] += arm is Arm.CANARY and scores[at] is not None
-                self.step.pairs[at] += signal.check.is_paired and counted[at] is not None
+                self.step.pairs[at] += signal.check.compares_arms and counted[at] is not None
         if self.share is not None:
             self.share.count(counted)
         return self.panel.take(counted)

@@ -38,7 +38,7 @@ def watched(*checks: CheckRule, step: int = 4) -> Watched:
         Decision("w", TRIED, Reason.CANARY, 4, route),
         panel,
         "key",
-        pairs=ArmPairs([signal.check.is_paired for signal in panel.signals]),
+        pairs=ArmPairs([signal.check.compares_arms for signal in panel.signals]),
         step=StepCount(step, [*nothing], [*nothing]),
     )
 
