@@ -64,7 +64,7 @@ def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
 def _help(name: str) -> str:
     field = Settings.model_fields[name]
     text = field.description or ""
-    default = "" if field.default in (None, "") else f" (default {field.default})"
+    default = "" if field.default in (None, "", ()) else f" (default {field.default})"
     return f"{text[:1].upper()}{text[1:]}{default}."
 
 
