@@ -28,8 +28,8 @@ async def main(settings: Settings, out: Path) -> None:
     swapped: list[tuple[float, int]] = []  # time, revision
     decide = Services.decide
 
-    def noted(services: Services, workflow: str, *rest: Any) -> Decision:
-        decision = decide(services, workflow, *rest)
+    def noted(services: Services, workflow: str, *rest: Any, **more: Any) -> Decision:
+        decision = decide(services, workflow, *rest, **more)
         admitted.append((time.monotonic(), workflow, not decision.target.is_base))
         return decision
 
