@@ -26,7 +26,18 @@ ROOT = Path(__file__).parents[1]
 SECTION = "package-section/2"
 FACTS = "package-facts/2"
 REFUSAL = "I'm sorry, but I can't help with that."
-LABELS = ("admin", "doc", "fonts", "games", "mail", "math", "net", "sound", "video", "web")
+LABELS = (
+    "admin",
+    "editors",
+    "electronics",
+    "fonts",
+    "games",
+    "graphics",
+    "mail",
+    "math",
+    "net",
+    "sound",
+)
 _RATE = 2e-3
 
 
