@@ -1,4 +1,4 @@
-.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-guard forgetting format docs data clean
+.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-gateway bench-guard forgetting format docs data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -29,6 +29,9 @@ bench-control: setup  ## a disable across four replicas on a Redis, and a table 
 
 bench-guard: setup  ## the guard: false trips, answers until a trip, damaged adapters (about 12 minutes)
 	.venv/bin/python -m benchmarks.guard
+
+bench-gateway: setup  ## the gateway's own cost beside LiteLLM and vllm-router (about 10 minutes)
+	.venv/bin/python -m benchmarks.gateway
 
 format: setup  ## format the code
 	.venv/bin/ruff format .

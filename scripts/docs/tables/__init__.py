@@ -13,6 +13,7 @@ from scripts.docs.tables.adapters import adapters
 from scripts.docs.tables.control import control
 from scripts.docs.tables.engine import engine, engine_gpu
 from scripts.docs.tables.forgetting import forgetting
+from scripts.docs.tables.gateway import gateway
 from scripts.docs.tables.guard import guard_answers, guard_live, guard_pool, guard_rates
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -21,6 +22,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "engine": engine,
     "engine-gpu": engine_gpu,
     "forgetting": forgetting,
+    "gateway": gateway,
     "guard-answers": guard_answers,
     "guard-live": guard_live,
     "guard-pool": guard_pool,
