@@ -7,11 +7,14 @@ client holds up no server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
+
+import httpx
 
 from gateway.engine.base import Delta, FinishReason, GenerationRequest
 from gateway.engine.detokenize import TokenTexts
@@ -33,6 +36,8 @@ from gateway.errors import (
 )
 
 log = logging.getLogger(__name__)
+
+_READ_OUT_S = 1.0
 
 
 @dataclass(eq=False)
@@ -240,9 +245,19 @@ class Dispatcher:
                     self.tokens_generated += len(delta.token_ids)
                     progress.deliver(delta)
                 if reader.complete:
+                    await _read_out(events)
                     return
                 wait.reschedule(loop.time() + idle_s)
         raise ServerFault(Fault.BROKEN, f"{replica.name} ended the stream before the answer did")
+
+
+async def _read_out(events: AsyncIterator[bytes]) -> None:
+    """Read what comes after an answer's end (`[DONE]`, the body's last chunk): a connection that is
+    left before it cannot be used again. The client has its answer already."""
+    with contextlib.suppress(TimeoutError, ServerFault, httpx.HTTPError):
+        async with asyncio.timeout(_READ_OUT_S):
+            async for _ in events:
+                pass
 
 
 def _begin(request: GenerationRequest, stream: DeltaStream) -> Progress:

@@ -52,6 +52,7 @@ class ScriptedServer:
         self.script = Script()
         self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []  # of requests that were asked for
+        self.callers: set[int] = set()  # the ports that they came from: one a connection
         self.loads: list[str] = []
         self.unloads: list[str] = []
         self.base = MODEL
@@ -136,6 +137,8 @@ class ScriptedServer:
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        assert request.client is not None
+        self.callers.add(request.client.port)
         script = self.script
         if script.refuse:
             return error(script.refuse, "no", **{"retry-after": "7"})

@@ -29,10 +29,22 @@ async def test_an_answer_is_passed_on_token_by_token(
         server.script.hold_after = 2
     engine = await start(servers)
     stream = aiter(engine.generate(request(tokens=4)))
-    assert [(await anext(stream)).text for _ in range(2)] == ["A", "a"]  # while it is held there
+    said = ""
+    while len(said) < 2:
+        said += (await anext(stream)).text
+    assert said == "Aa"  # while it is held there
     for server in servers:
         server.script.go_on.set()
-    assert [delta.text async for delta in stream] == ["b", "c"]
+    assert "".join([delta.text async for delta in stream]) == "bc"
+
+
+async def test_a_connection_is_used_again(servers: list[ScriptedServer], start: Start) -> None:
+    engine = await start(servers, timeouts=Timeouts(check_every_s=60))
+    for _ in range(5):
+        await answer(engine, request())
+        await until(lambda: all(one.choices == 0 for one in engine.stats().servers))
+    # Or the one that the server's first health check had left.
+    assert len({port for server in servers for port in server.callers}) <= 2
 
 
 async def test_requests_with_one_beginning_go_to_one_server(
