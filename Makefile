@@ -1,4 +1,4 @@
-.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-gateway bench-guard forgetting format docs data clean
+.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-gateway bench-guard forgetting format docs screenshots data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -45,6 +45,9 @@ forgetting: setup  ## the forgetting experiment: an aggressive recipe and the de
 
 docs: setup  ## make the reference and the tables of figures from the code and the results
 	.venv/bin/python -m scripts.docs
+
+screenshots: setup  ## take the pictures of docs/console.md again (needs Chromium; about 3 minutes)
+	.venv/bin/python -m scripts.screenshots
 
 data: setup  ## build the recipes' data again (needs Debian's package index)
 	.venv/bin/python recipes/build_data.py
