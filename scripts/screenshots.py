@@ -61,7 +61,7 @@ workflows:
     guard:
       on_trip: rollback
       checks:
-        labels: {{labels: [network, web, mail], reference: 0.968}}
+        labels: {{labels: [network, web, mail], reference: 0.94, tolerance: 0.005}}
         empty: {{}}
         errors: {{}}
         first_token: {{limit_s: 2, reference: 0.05}}
@@ -87,7 +87,7 @@ class Load:
 
 
 LOADS = (
-    Load("ticket-triage", 1.8, 0.7, 70),
+    Load("ticket-triage", 1.2, 0.5, 70),
     Load("reply-draft", 2.6, 0.4, 40),
     Load("invoice-facts", 0.8, 0.5, 55),
     Load("chat", 0.5, 0.3, 30),
