@@ -13,8 +13,9 @@ run: setup  ## serve on 127.0.0.1:8000 (inference) and 127.0.0.1:8001 (admin)
 stack: setup  ## Redis, two gateways and a Prometheus on this machine, without containers
 	@exec .venv/bin/python -m scripts.stack
 
+# A process a core, each file's tests in one of them, torch with one thread in each.
 test: setup  ## set up and run the tests
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-vllm: setup  ## the tests that ask a real vLLM server on CPU (installs it in the cache, about 2 GB)
 	VLLM_ENV=$$(scripts/vllm_env.sh) && export VLLM_ENV && .venv/bin/pytest -m vllm
