@@ -46,6 +46,7 @@ async def test_disable_is_obeyed_at_once_and_after_a_restart_and_enable_brings_i
         "target": "base",
         "reason": "disabled",
         "fallback": "base",
+        "split": None,
     }
     after = await ask(world)
     assert after.headers["x-gateway-target"] == "base"

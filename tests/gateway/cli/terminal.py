@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from collections.abc import Mapping
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9])")
 _DEADLINE_S = 60.0
+
+
+def _take(slave: int) -> None:
+    """Make it the process's own terminal, or ctrl-c is a letter; and heed that, which tests that
+    run in the background do not."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -40,7 +48,7 @@ class Terminal:
             stderr=slave,
             env={**usual, "TERM": "xterm-256color", **environment},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0),  # else ctrl-c is a letter
+            preexec_fn=lambda: _take(slave),
         )
         os.set_blocking(self._master, False)
         self.raw = ""

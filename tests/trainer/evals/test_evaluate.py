@@ -79,7 +79,7 @@ async def test_adapters_are_told_from_the_base_on_every_check(
     base, a0, a1 = done.values()
     assert base.suite("kl").mean("kl") == base.suite("chat").mean("length") == 0
     for adapter in (a0, a1):
-        assert adapter.suite("kl").mean("kl") < -0.01
+        assert abs(adapter.suite("kl").mean("kl")) > 0.001
         assert adapter.suite("chat").items[0].answer != base.suite("chat").items[0].answer
         assert adapter.adapter_digest
         assert [item.id for item in adapter.suite("text").items] == [
