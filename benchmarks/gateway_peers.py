@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.gateway_upstream import MODEL
 from gateway.model.source import default_cache
 
-LITELLM = "litellm[proxy]==1.110.2"
+LITELLM = "litellm[proxy]==1.105.0"  # the newest whose extra can be had from PyPI
 VLLM_ROUTER = "vllm-router==0.1.17"
 WORKFLOW = "chat"  # of this gateway; the peers know the model by its own name
 
