@@ -177,9 +177,12 @@ class Operations:
     ) -> Committed:
         try:
             return await self.amend(decide_on, command)
-        except LogUnavailable:
+        except LogUnavailable as error:
             if not local:
-                raise
+                raise LogUnavailable(
+                    f"{error.message}. With --local the gateway that you ask obeys alone until the "
+                    "log is back"
+                ) from None
         before = self._live.table
         draft = self._appender.draft(decide_on(self._live.state), command)
         kept = await self._history.order_locally(draft)

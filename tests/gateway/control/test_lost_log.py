@@ -29,7 +29,7 @@ async def test_a_lost_redis_is_served_without_and_a_local_disable_reaches_all_la
     await until(lambda: one.plane.log_error is not None and two.plane.log_error is not None)
     assert one.plane.stale_seconds > 0
     assert one.goes_to() == ("a@1", Reason.ROUTE)
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogUnavailable, match="With --local"):
         await one.plane.disable("w", ADA)
     done = await one.plane.disable("w", ADA, local=True)
     assert (done.owed, done.kept) == (True, True)
