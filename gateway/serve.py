@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -33,6 +34,7 @@ from gateway.probes.reading import ProbeSets
 from gateway.probes.runner import ProbeRunner
 from gateway.registry.store import Registry
 from gateway.settings import Settings
+from gateway.tracing.opening import Tracing, open_tracing
 
 
 class Gateway:
@@ -43,7 +45,8 @@ class Gateway:
         self._settings = settings
         if settings.tls is not None:
             check_tls(settings.tls)
-        self.engine = _engine(settings)
+        self._tracing = open_tracing(settings)
+        self.engine = _engine(settings, self._tracing)
         self.registry = Registry(settings.registry)
         self._sets = ProbeSets(settings.probes)
         self.plane = ControlPlane(
@@ -115,6 +118,8 @@ class Gateway:
             shadows,
             settings.answer,
         )
+        if self._tracing is not None:
+            services = self._tracing.services(services)
         inference = create_inference_app(
             services,
             self.keys,
@@ -136,7 +141,11 @@ class Gateway:
             require_keys=not is_loopback(settings.admin_host),
         )
         self.ports = (
-            await self._listen(inference, settings.host, settings.port),
+            await self._listen(
+                inference if self._tracing is None else self._tracing.app(inference),
+                settings.host,
+                settings.port,
+            ),
             await self._listen(admin, settings.admin_host, settings.admin_port),
         )
         self.plane.announce(
@@ -161,8 +170,10 @@ class Gateway:
         if self.watch is not None:
             await self.watch.close()
         await self.plane.close()
+        if self._tracing is not None:
+            await self._tracing.close(self._settings.grace_s)
 
-    async def _listen(self, app: FastAPI, host: str, port: int) -> int:
+    async def _listen(self, app: Any, host: str, port: int) -> int:
         settings = self._settings
         listener = Listener(
             app,
@@ -207,14 +218,18 @@ def settle() -> None:
     gc.freeze()
 
 
-def _engine(settings: Settings) -> Engine:
+def _engine(settings: Settings, tracing: Tracing | None) -> Engine:
     """The model in this process, or on servers. Torch is imported only where it computes here."""
     files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=_say)
     if settings.engine == "upstream":
         from gateway.engine.upstream.engine import UpstreamEngine
 
         return UpstreamEngine(
-            files.path, name=files.name, fingerprint=files.fingerprint, options=settings.upstream
+            files.path,
+            name=files.name,
+            fingerprint=files.fingerprint,
+            options=settings.upstream,
+            tries=None if tracing is None else tracing.tries(),
         )
     from gateway.engine.embedded.engine import EmbeddedEngine
 

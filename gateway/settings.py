@@ -34,6 +34,8 @@ from gateway.errors import BadInput
 from gateway.log.location import FolderLocation, RedisLocation, parse_location
 
 PREFIX = "GATEWAY_"
+# Settings that other programs have too, by the name that all of them go by.
+_STANDARD = {"otel_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 
 def _location(given: Any) -> Any:
@@ -198,6 +200,23 @@ class Settings(BaseModel):
         default=False,
         description="write the comments of feedback to the log; otherwise they are dropped",
     )
+    otel_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="OpenTelemetry collector (OTLP over HTTP) that gets a trace of each request, "
+        "http://host:4318; also from OTEL_EXPORTER_OTLP_ENDPOINT; empty: no traces",
+    )
+    otel_service: str = Field(
+        default="model-routing-gateway",
+        min_length=1,
+        description="service name in traces; OTEL_SERVICE_NAME goes before it",
+    )
+    otel_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of requests that are traced where the caller has not decided it",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="log lines from this level on"
     )
@@ -342,6 +361,9 @@ def read_settings(
     for name in Settings.model_fields:
         if (text := environment.get(PREFIX + name.upper())) is not None:
             values[name], origins[name] = text, PREFIX + name.upper()
+    for name, standard in _STANDARD.items():
+        if name not in values and (text := environment.get(standard)):
+            values[name], origins[name] = text, standard
     for name, value in flags.items():
         if value is not None:
             values[name], origins[name] = value, f"--{name.replace('_', '-')}"

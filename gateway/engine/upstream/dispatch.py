@@ -26,6 +26,7 @@ from gateway.engine.upstream.faults import ELSEWHERE, Fault, ServerFault
 from gateway.engine.upstream.fleet import Fleet
 from gateway.engine.upstream.options import Timeouts
 from gateway.engine.upstream.replica import Replica, Work
+from gateway.engine.upstream.tries import Tries
 from gateway.errors import (
     AdapterRejected,
     BadInput,
@@ -79,6 +80,7 @@ class Dispatcher:
         timeouts: Timeouts,
         retry_share: float,
         *,
+        tries: Tries | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fleet = fleet
@@ -87,6 +89,7 @@ class Dispatcher:
         self._texts = TokenTexts(text.tokenizer)
         self._timeouts = timeouts
         self._budget = RetryBudget(share=retry_share)
+        self._tries = tries
         self._now = now
         self.model = ""  # the base's name at the servers
         self.waiting = 0  # choices without a token yet
@@ -161,16 +164,21 @@ class Dispatcher:
         tried: set[Replica] = set()
         reloaded: set[Replica] = set()
         last: ServerFault | None = None
+        count = 0
         while True:
             try:
                 replica = self._fleet.pick(request, tried)
             except ServerFault as none_left:
                 raise _error(request, last or none_left) from None
             try:
-                await self._attempt(replica, progress)
+                if self._tries is None:
+                    await self._attempt(replica, progress)
+                else:
+                    with self._tries.trying(replica.name, self._dialect.generate, count):
+                        await self._attempt(replica, progress)
                 return
             except ServerFault as fault:
-                last = fault
+                last, count = fault, count + 1
                 replica.failed(fault.fault, self._now())
                 log.warning(
                     "request %s on %s: %s (%s)",

@@ -31,6 +31,7 @@ from gateway.engine.upstream.holdings import Holdings
 from gateway.engine.upstream.options import UpstreamOptions
 from gateway.engine.upstream.replica import Replica
 from gateway.engine.upstream.server import Server
+from gateway.engine.upstream.tries import Tries
 from gateway.errors import BadInput, EngineFault, QueueFull
 from gateway.registry.values import AdapterArtifact
 
@@ -39,11 +40,18 @@ class UpstreamEngine:
     """One base model and many adapters on other machines. See `gateway.engine.base.Engine`."""
 
     def __init__(
-        self, model_path: Path, *, name: str, fingerprint: str, options: UpstreamOptions
+        self,
+        model_path: Path,
+        *,
+        name: str,
+        fingerprint: str,
+        options: UpstreamOptions,
+        tries: Tries | None = None,
     ) -> None:
         """Read tokenizer and chat template of the base at `model_path`; its weights are not read.
         Raises BadInput."""
         self._options = options
+        self._tries = tries
         self._trust = _trust(options.authority)
         self._dialect = DIALECTS[options.dialect]
         self._text = HuggingFaceText(model_path)
@@ -55,7 +63,12 @@ class UpstreamEngine:
             options.copies,
         )
         self._dispatcher = Dispatcher(
-            self._fleet, self._dialect, self._text, options.timeouts, options.retry_share
+            self._fleet,
+            self._dialect,
+            self._text,
+            options.timeouts,
+            options.retry_share,
+            tries=tries,
         )
         self._dispatcher.model = options.model
         self._known: dict[str, AdapterArtifact] = {}  # every adapter that was ever made resident
@@ -235,6 +248,7 @@ class UpstreamEngine:
             trust=self._trust,
             timeouts=self._options.timeouts,
             connections=self._options.requests,
+            tries=self._tries,
         )
 
     async def _first_look(self) -> dict[str, Found]:

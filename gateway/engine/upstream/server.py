@@ -19,6 +19,7 @@ import httpx
 from gateway.engine.upstream.dialect import Dialect
 from gateway.engine.upstream.faults import Fault, ServerFault, of_transport
 from gateway.engine.upstream.options import Timeouts
+from gateway.engine.upstream.tries import Tries
 
 _ALREADY = re.compile(r"already (been )?loaded", re.IGNORECASE)
 _SAID_AT_MOST = 500  # characters of a server's error that are kept
@@ -45,8 +46,10 @@ class Server:
         timeouts: Timeouts,
         connections: int,
         trust: ssl.SSLContext | bool = True,
+        tries: Tries | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._tries = tries
         self.dialect = dialect
         self._timeouts = timeouts
         headers = {"accept-encoding": "identity"}  # events are to come as they are sent
@@ -135,9 +138,12 @@ class Server:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Send a request; the data of its events, as they come. Raises ServerFault. Leaving the
         context ends the exchange, and with it the server's work on it. Not timed."""
+        headers = {"x-request-id": request_id}
+        if self._tries is not None:
+            headers |= self._tries.headers()
         with self._faults():
             async with self._client.stream(
-                "POST", self.dialect.generate, json=body, headers={"x-request-id": request_id}
+                "POST", self.dialect.generate, json=body, headers=headers
             ) as answer:
                 if answer.status_code != 200:
                     await answer.aread()

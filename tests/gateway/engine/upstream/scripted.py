@@ -52,6 +52,7 @@ class ScriptedServer:
         self.script = Script()
         self.adapters: dict[str, str] = {}
         self.bodies: list[dict[str, Any]] = []  # of requests that were asked for
+        self.parents: list[str] = []  # their `traceparent`
         self.callers: set[int] = set()  # the ports that they came from: one a connection
         self.loads: list[str] = []
         self.unloads: list[str] = []
@@ -137,6 +138,7 @@ class ScriptedServer:
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        self.parents.append(request.headers.get("traceparent", ""))
         assert request.client is not None
         self.callers.add(request.client.port)
         script = self.script
