@@ -59,7 +59,7 @@ class Exporting:
         sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         sending.start()
         await asyncio.to_thread(sending.join, limit_s)
-        self._exporter.shutdown()  # a repetition under way ends
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # a repetition ends
 
 
 def _traces(endpoint: str) -> str:
