@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from gateway.routesfile.parse import parse
+from gateway.settings import PREFIX, Settings
 from tests.deploy.manifests import KUBERNETES, documents, kustomizations, resources
 
 OBJECTS = list(resources())
@@ -107,6 +108,89 @@ def test_every_mount_has_its_volume() -> None:
         for volume in volumes.values():
             claim = volume.get("persistentVolumeClaim")
             assert claim is None or claim["claimName"] in claims
+
+
+def patched(name: str) -> dict[str, Any]:
+    """The gateways' StatefulSet as the overlay `name` makes it."""
+    document: Any = next(
+        d for _, d in OBJECTS if (d["kind"], d["metadata"]["name"]) == ("StatefulSet", "gateway")
+    )
+    document = yaml.safe_load(yaml.safe_dump(document))
+    for patch in documents(KUBERNETES / f"overlays/{name}/kustomization.yaml")[0]["patches"]:
+        for step in steps(patch):
+            where: Any = document
+            *path, last = [one.replace("~1", "/") for one in step["path"].split("/")[1:]]
+            for one in path:
+                where = where[int(one)] if isinstance(where, list) else where[one]
+            if isinstance(where, list):
+                assert (step["op"], last) == ("add", "-")
+                where.append(step["value"])
+            else:
+                assert (last in where) == (step["op"] == "replace"), step["path"]
+                where[last] = step["value"]
+    return dict(document)
+
+
+@pytest.mark.parametrize("name", ["cuda", "vllm"])
+def test_a_patched_object_is_what_kubernetes_takes_with_a_volume_for_each_mount(name: str) -> None:
+    document = patched(name)
+    kubernetes_validate.validate(document, VERSION, strict=True)
+    spec = document["spec"]["template"]["spec"]
+    made = {claim["metadata"]["name"] for claim in document["spec"]["volumeClaimTemplates"]}
+    made |= {volume["name"] for volume in spec["volumes"]}
+    assert {mount["name"] for mount in spec["containers"][0]["volumeMounts"]} <= made
+
+
+def environment(container: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
+def test_the_gateways_over_vllm_name_every_server_and_share_its_paths_and_limits() -> None:
+    (gateway,) = patched("vllm")["spec"]["template"]["spec"]["containers"]
+    said = environment(gateway)
+    servers: Any = next(
+        d for _, d in OBJECTS if d["metadata"]["name"] == "vllm" and "replicas" in d["spec"]
+    )
+    (server,) = servers["spec"]["template"]["spec"]["containers"]
+    settings = Settings.model_validate(
+        {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in said.items()
+            if value is not None
+        }
+    )
+    assert list(settings.servers) == [
+        f"http://vllm-{at}.{servers['spec']['serviceName']}:8000"
+        for at in range(servers["spec"]["replicas"])
+    ]
+    assert settings.server_dialect == "vllm"
+    assert settings.model == server["command"][2]
+    assert f"--served-model-name={settings.server_model}" in server["args"]
+    flags = dict(one.split("=", 1) for one in server["args"] if "=" in one)
+    assert int(flags["--max-cpu-loras"]) >= settings.server_adapters
+    assert int(flags["--max-lora-rank"]) >= settings.max_rank
+    assert environment(server)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    mounts = {mount["name"]: mount["mountPath"] for mount in server["volumeMounts"]}
+    seen = {mount["name"]: mount["mountPath"] for mount in gateway["volumeMounts"]}
+    for shared in ("registry", "models"):
+        assert mounts[shared] == seen[shared]
+    keys = [
+        one["valueFrom"]["secretKeyRef"]
+        for container, name in ((gateway, "GATEWAY_SERVER_KEY"), (server, "VLLM_API_KEY"))
+        for one in container["env"]
+        if one["name"] == name
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_only_gateways_reach_a_server() -> None:
+    (policy,) = (
+        d for _, d in OBJECTS if (d["kind"], d["metadata"]["name"]) == ("NetworkPolicy", "vllm")
+    )
+    (rule,) = policy["spec"]["ingress"]
+    (source,) = rule["from"]
+    assert source == {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}
+    assert policy["spec"]["egress"] == []
 
 
 def test_the_routing_table_is_one_that_the_gateway_takes() -> None:
