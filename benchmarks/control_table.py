@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from gateway.control.plane import Command, ControlPlane
 from gateway.log.sqlite import SqliteLog
+from gateway.process import settle
 from gateway.routing.effective import effective
 from gateway.routing.events import API_SOURCE
 from gateway.routing.fold import fold_all
-from gateway.serve import settle
 from tests.gateway.control.ports import MemoryRegistry, RecordingEngine, adapter
 
 EDITS = 30

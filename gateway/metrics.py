@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.control.plane import ControlPlane
 from gateway.engine.base import Engine
+from gateway.engine_readings import Capacities, EngineReadings
 from gateway.errors import GatewayError, RateLimited
-from gateway.readings import Capacities, FleetReadings, RouteReadings
+from gateway.readings import FleetReadings, RouteReadings
 from gateway.routing.table import Reason
-from gateway.server_metrics import server_metrics
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -185,7 +185,8 @@ class Metrics:
         """Read plane and engine at every scrape."""
         self.revision.set_function(lambda: plane.table.revision)
         for readings in (
-            _Live(plane, engine),
+            _Live(plane),
+            EngineReadings(engine),
             Capacities(engine),
             RouteReadings(plane),
             FleetReadings(plane),
@@ -202,34 +203,15 @@ class Metrics:
 class _Live(Collector):
     """Readings of the moment, made when asked."""
 
-    def __init__(self, plane: ControlPlane, engine: Engine) -> None:
+    def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._engine.stats()
         gauges = {
-            "gateway_queue_depth": ("Rows waiting for a place.", stats.queue_depth),
-            "gateway_running_rows": ("Rows running.", stats.running_rows),
-            "gateway_background_queue_depth": (
-                "Rows of background work waiting for a place.",
-                stats.background_queue_depth,
-            ),
-            "gateway_background_rows": (
-                "Rows of background work that hold a place, running or paused.",
-                stats.background_rows,
-            ),
-            "gateway_kv_tokens_used": ("Tokens held in the KV cache.", stats.kv_tokens_used),
-            "gateway_kv_tokens_capacity": ("Tokens it can hold.", stats.kv_tokens_total),
-            "gateway_adapters_resident": (
-                "Adapters in device slots.",
-                len(stats.resident_adapters),
-            ),
             "gateway_adapters_unavailable": (
                 "Adapters that routes name and this process cannot have.",
                 len(self._plane.unavailable),
             ),
-            "gateway_engine_healthy": ("Whether the engine runs.", int(stats.healthy)),
             "gateway_routes_reload_ok": (
                 "Whether the last reading of routes.yaml was accepted.",
                 int(self._plane.file_status.ok),
@@ -259,24 +241,8 @@ class _Live(Collector):
                 int(self._plane.log_error is None),
             ),
         }
-        yield from server_metrics(stats)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
-        counters = {
-            "gateway_adapter_loads": ("Adapters loaded to a slot.", stats.adapter_loads),
-            "gateway_adapter_load_failures": ("Loads that failed.", stats.adapter_load_failures),
-            "gateway_adapter_evictions": ("Adapters evicted.", stats.adapter_evictions),
-            "gateway_background_preemptions": (
-                "How often background work gave its place to a live request.",
-                stats.background_preemptions,
-            ),
-            "gateway_adapter_load_seconds": (
-                "Seconds spent loading adapters.",
-                stats.adapter_load_seconds,
-            ),
-        }
-        for name, (text, count) in counters.items():
-            yield CounterMetricFamily(name, text, value=count)
         disabled = GaugeMetricFamily(
             "gateway_route_disabled", "Whether the route is disabled.", labels=["workflow"]
         )

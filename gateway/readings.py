@@ -12,7 +12,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.control.plane import ControlPlane
-from gateway.engine.base import Engine
 from gateway.guard.values import SCORED_ELSEWHERE
 from gateway.routing.assignment import BUCKETS
 from gateway.routing.canary import Phase
@@ -26,19 +25,6 @@ OPERATOR = "operator"
 def hand_of(actor: str) -> str:
     """Whose hand an override is, in three words: names of people are no labels."""
     return actor if actor in _GATEWAY_ACTORS else OPERATOR
-
-
-class Capacities(Collector):
-    """What the engine can hold; constant, for the share that is used."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def collect(self) -> Iterator[Metric]:
-        info = self._engine.info
-        yield _gauge("gateway_queue_capacity", "Rows that may wait.", info.max_queue)
-        yield _gauge("gateway_running_rows_capacity", "Rows that may run.", info.max_rows)
-        yield _gauge("gateway_adapter_slots", "Slots for adapters on the device.", info.slots)
 
 
 class RouteReadings(Collector):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.model.source import resolve_model
 from gateway.probes.reading import ProbeSets
 from gateway.probes.runner import ProbeRunner
+from gateway.process import say, settle, told_to_stop
 from gateway.registry.store import Registry
 from gateway.settings import Settings
 from gateway.tracing.opening import Tracing, open_tracing
@@ -192,35 +190,23 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises GatewayError for what stops a start."""
     logs.configure(settings.log_level)
     gateway = await asyncio.to_thread(Gateway, settings)
-    # Before anybody is told that it serves: a stop may follow on the word.
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     await gateway.start()
     settle()
     inference, admin = gateway.ports
-    _say(f"serving {gateway.engine.info.model} on {gateway.engine.info.device}: ")
+    say(f"serving {gateway.engine.info.model} on {gateway.engine.info.device}: ")
     scheme = gateway.scheme
-    _say(f"  inference {scheme}://{settings.host}:{inference}/v1")
-    _say(f"  admin     {scheme}://{settings.admin_host}:{admin}/admin/v1")
-    _say(f"  console   {scheme}://{settings.admin_host}:{admin}/console/")
+    say(f"  inference {scheme}://{settings.host}:{inference}/v1")
+    say(f"  admin     {scheme}://{settings.admin_host}:{admin}/admin/v1")
+    say(f"  console   {scheme}://{settings.admin_host}:{admin}/console/")
     await stop.wait()
-    _say("stopping: running requests may finish")
+    say("stopping: running requests may finish")
     await gateway.stop()
-
-
-def settle() -> None:
-    """Have the garbage collector pass over what was made up to now, which stays: a model's
-    libraries are a million objects, and each full pass over them stops this process for a tenth of
-    a second or more."""
-    gc.collect()
-    gc.freeze()
 
 
 def _engine(settings: Settings, tracing: Tracing | None) -> Engine:
     """The model in this process, or on servers. Torch is imported only where it computes here."""
-    files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=_say)
+    files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=say)
     if settings.engine == "upstream":
         from gateway.engine.upstream.engine import UpstreamEngine
 
@@ -236,7 +222,3 @@ def _engine(settings: Settings, tracing: Tracing | None) -> Engine:
     return EmbeddedEngine(
         files.path, name=files.name, fingerprint=files.fingerprint, options=settings.embedded
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

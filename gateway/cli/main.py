@@ -9,6 +9,7 @@ from gateway.cli import (
     adapters,
     audit,
     canary,
+    engine,
     fetcher,
     guard,
     keys,
@@ -20,7 +21,7 @@ from gateway.cli import (
 )
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-for group in (serve, reads, status, watch, routing, canary, fetcher):
+for group in (serve, reads, status, watch, routing, canary, engine, fetcher):
     app.add_typer(group.app)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(guard.app, name="guard")

@@ -6,7 +6,7 @@ import json
 
 from pydantic import SecretStr
 
-from gateway.cli.serve import flags
+from gateway.cli.flags import flags
 from gateway.settings import PREFIX, Settings
 from scripts.docs.markdown import code, sentence, table
 

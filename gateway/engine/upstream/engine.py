@@ -255,7 +255,7 @@ class UpstreamEngine:
         # With connections of its own: the others belong to the loop that the engine will live on.
         servers = [self._server(address.url) for address in self._options.servers]
         try:
-            return await look(servers, self._options.model, self._text)
+            return await look(servers, self._options.model, self._text, self._info.fingerprint)
         finally:
             await asyncio.gather(*(server.close() for server in servers))
 
@@ -284,7 +284,7 @@ class UpstreamEngine:
     async def _examine(self, server: Server) -> None:
         """Make sure that a server runs the base that the others do. Raises BadInput,
         ServerFault."""
-        found = await examine(server, self._dispatcher.model, self._text)
+        found = await examine(server, self._dispatcher.model, self._text, self._info.fingerprint)
         self._dispatcher.model = found.model
 
     def _wanted(self, replica: Replica) -> list[AdapterArtifact]:

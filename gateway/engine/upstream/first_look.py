@@ -44,13 +44,19 @@ def base_of(listed: Sequence[Listed], wanted: str, server: str) -> Listed:
     )
 
 
-async def examine(server: Server, wanted: str, text: HuggingFaceText) -> Found:
-    """What one server runs. Raises BadInput where that is not `wanted` (if it is named), or where
-    it cuts text otherwise than the tokenizer here: token ids would mean something else to it.
-    Raises ServerFault where it does not answer."""
+async def examine(server: Server, wanted: str, text: HuggingFaceText, fingerprint: str) -> Found:
+    """What one server runs. Raises BadInput where that is not `wanted` (if it is named), where it
+    tells another fingerprint of the base, or where it cuts text otherwise than the tokenizer here:
+    token ids would mean something else to it. Raises ServerFault where it does not answer."""
     if server.dialect.models is None:
         return Found(wanted or "base", None)
     base = base_of(await server.listed(), wanted, server.url)
+    if base.fingerprint not in (None, fingerprint):
+        raise BadInput(
+            f"{server.url} runs base {str(base.fingerprint)[:12]}, this gateway's is "
+            f"{fingerprint[:12]}; give both the same model",
+            param="model",
+        )
     said = await server.tokens_of(base.name, _PROBE)
     if said is not None and said != text.encode(_PROBE):
         raise BadInput(
@@ -61,14 +67,16 @@ async def examine(server: Server, wanted: str, text: HuggingFaceText) -> Found:
     return Found(base.name, base.max_len)
 
 
-async def look(servers: Sequence[Server], wanted: str, text: HuggingFaceText) -> dict[str, Found]:
+async def look(
+    servers: Sequence[Server], wanted: str, text: HuggingFaceText, fingerprint: str
+) -> dict[str, Found]:
     """Ask all; those that answered, by address. Raises BadInput as `examine`, and where two serve
     different bases."""
     found: dict[str, Found] = {}
 
     async def one(server: Server) -> None:
         try:
-            found[server.url] = await examine(server, wanted, text)
+            found[server.url] = await examine(server, wanted, text, fingerprint)
         except ServerFault as fault:
             log.error("%s: %s; it is asked again", server.url, fault.message)
 

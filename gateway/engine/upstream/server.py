@@ -32,6 +32,7 @@ class Listed:
     name: str
     parent: str | None
     max_len: int | None
+    fingerprint: str | None = None  # of a base, where its server tells (`gateway engine`)
 
 
 class Server:
@@ -109,6 +110,8 @@ class Server:
         said = _message(answer)
         if answer.status_code == 200 or _ALREADY.search(said):
             return  # what is there under this name has this content
+        if answer.status_code in (429, 503):  # it says nothing of the adapter
+            raise ServerFault(Fault.FULL, f"{self.url} loads nothing now: {said}")
         raise ServerFault(Fault.ADAPTER_REFUSED, f"{self.url} does not load it: {said}")
 
     async def unload(self, name: str) -> None:
@@ -196,7 +199,10 @@ def parse_models(said: Any) -> list[Listed]:
     """A list of models as OpenAI's API gives it. Raises ServerFault where it is none."""
     try:
         return [
-            Listed(str(one["id"]), one.get("parent"), one.get("max_model_len"))
+            Listed(
+                *(str(one["id"]), one.get("parent"), one.get("max_model_len")),
+                one.get("fingerprint"),
+            )
             for one in said["data"]
         ]
     except (TypeError, KeyError, AttributeError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from gateway.registry.store import Registry
 from tests import tiny
+from tests.gateway.engine.engine_process import EngineProcess
 from tests.gateway.engine.real import HEAD_DIM, MAX_LEN, Files
 from tests.gateway.engine.vllm_server import VllmServer, start_vllm
 
@@ -25,6 +28,14 @@ def contract_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         for n in (1, 2)
     ]
     return Files(root, model, adapters)
+
+
+@pytest.fixture(scope="session")
+def engine_process(contract_files: Files) -> Iterator[EngineProcess]:
+    """One `gateway engine` for the session."""
+    made = EngineProcess(contract_files.model, contract_files.root / "engine.log").start()
+    yield made
+    made.kill()
 
 
 @pytest.fixture(scope="session")

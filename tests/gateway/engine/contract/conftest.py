@@ -10,6 +10,7 @@ import pytest
 
 from gateway.engine.base import Delta, Engine, GenerationRequest, SamplingParams
 from gateway.registry.values import AdapterArtifact
+from tests.gateway.engine.engine_process import EngineProcess
 from tests.gateway.engine.real import Files, embedded_over, upstream_over
 from tests.gateway.engine.vllm_server import VllmServer
 
@@ -47,14 +48,16 @@ class Subject:
 
 
 @pytest.fixture(
-    params=["embedded", pytest.param("upstream", marks=pytest.mark.vllm)],
+    params=["embedded", "engine server", pytest.param("vllm", marks=pytest.mark.vllm)],
 )
 async def subject(request: pytest.FixtureRequest, contract_files: Files) -> AsyncIterator[Subject]:
     engine: Engine
     if request.param == "embedded":
         engine = embedded_over(contract_files)
     else:
-        server: VllmServer = request.getfixturevalue("vllm_server")
+        server: EngineProcess | VllmServer = request.getfixturevalue(
+            "vllm_server" if request.param == "vllm" else "engine_process"
+        )
         engine = upstream_over(contract_files, server.url, requests=6)
     await asyncio.to_thread(engine.start)
     yield Subject(engine, contract_files)
