@@ -15,9 +15,10 @@ from typing import Any
 
 from gateway import logs
 from gateway.api.answering import Services
+from gateway.process import settle
 from gateway.routing.events import Event
 from gateway.routing.table import Decision, RoutingTable
-from gateway.serve import Gateway, settle
+from gateway.serve import Gateway
 from gateway.settings import Settings
 
 
