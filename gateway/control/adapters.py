@@ -3,6 +3,10 @@
 An adapter that a route names may leave the registry or be damaged on disk. That is a fact of this
 process, not of the log: the effective table sends its routes to their fallback until it is back.
 What is held in memory already is served on; content in memory is what was approved.
+
+There may be thousands, and slots for a few: what fits is loaded ahead, the rest when it is first
+asked for. What was not loaded yet is checked beside serving, so that damage is found before a
+request finds it.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gateway.engine.base import Engine
-from gateway.errors import EngineUnavailable, GatewayError
+from gateway.errors import AdapterRejected, EngineUnavailable, GatewayError
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing.table import AdapterRef, Target
 
@@ -26,12 +32,13 @@ _LOOK_S, _LOOK_AT_MOST_S = 1.0, 30.0
 class AdapterSource(Protocol):
     """What is asked of the registry."""
 
-    def refs(self) -> list[AdapterRef]: ...
-    def get(self, ref: AdapterRef) -> AdapterArtifact: ...
+    def catalogue(self) -> Catalogue: ...
+    def find(self, ref: AdapterRef) -> AdapterArtifact | None: ...
+    def look_ahead(self, ref: AdapterRef) -> None: ...
 
 
 class KnownAdapters:
-    """`read` blocks and may run in any thread; all else is for the event loop."""
+    """`read`, `find` and `check` block and may run in any thread; all else is for the loop."""
 
     def __init__(self, registry: AdapterSource, engine: Engine) -> None:
         self._registry = registry
@@ -39,25 +46,48 @@ class KnownAdapters:
         self._published: dict[str, AdapterState] = {}
         self._unreadable: dict[AdapterRef, str] = {}
         self._lost: dict[str, str] = {}  # digest -> why it could not be loaded
-        self._held: set[str] = set()  # loaded at least once by this process, and not lost since
+        self._held: set[str] = set()  # loaded by this process, or to be when asked for; not lost
+        self._unseen: set[str] = set()  # of these: what nobody has looked at yet
+        self._fitting: set[str] = set()  # what the engine found that it can hold
+        self._refs: dict[AdapterRef, AdapterArtifact] = {}  # the newest content that each came to
         self.artifacts: dict[str, AdapterArtifact] = {}  # by digest; nothing known is forgotten
         self.unavailable: dict[Target, str] = {}  # of those that are needed, and why
+        self.away: str | None = None  # why the registry cannot be asked, if it cannot
         self.look = asyncio.Event()  # what is lost is to be looked for now
+        self._to_check = asyncio.Event()
 
     def read(self) -> None:
-        """Take in what the registry holds now. An adapter that is damaged hides no other."""
-        unreadable: dict[AdapterRef, str] = {}
-        for ref in self._registry.refs():
-            try:
-                artifact = self._registry.get(ref)
-            except GatewayError as error:
-                unreadable[ref] = error.message
-                if self._unreadable.get(ref) != error.message:
-                    log.error("adapter %s is left out: %s", ref, error)
-                continue
+        """Take in what the registry holds now. An adapter that is damaged hides no other; while
+        the registry is away, what was known of it stays."""
+        now = self._registry.catalogue()
+        if now.away != self.away:
+            if now.away is not None:
+                log.error("what is held is served on: %s", now.away)
+            else:
+                log.warning("the registry is there again")
+        self.away = now.away
+        for ref, why in now.damaged.items():
+            if self._unreadable.get(ref) != why:
+                log.error("adapter %s is left out: %s", ref, why)
+        self._unreadable = dict(now.damaged)
+        for artifact in now.artifacts.values():
             self._published[artifact.digest] = artifact.state
             self.artifacts[artifact.digest] = artifact
-        self._unreadable = unreadable
+        self._refs.update(now.artifacts)
+
+    def find(self, ref: AdapterRef) -> AdapterArtifact | None:
+        """The adapter as the registry has it, checked where this process does not hold it. Raises
+        as `Registry.find`."""
+        known = self._refs.get(ref)
+        if known is not None and known.digest in self._held and ref not in self._unreadable:
+            return known
+        return self._registry.find(ref)
+
+    def check(self, artifact: AdapterArtifact) -> None:
+        """Raises AdapterRejected where the engine cannot hold it. Asked once of each content."""
+        if artifact.digest not in self._fitting and artifact.digest not in self._held:
+            self._engine.check_adapter(artifact)
+            self._fitting.add(artifact.digest)
 
     def published(self, digest: str) -> AdapterState | None:
         """What the registry published an adapter as, if it knows it."""
@@ -75,9 +105,9 @@ class KnownAdapters:
             return f"{target.ref} is being loaded"
         if (why := self._unreadable.get(target.ref)) is not None:
             return why
-        if any(known.ref == target.ref for known in self.artifacts.values()):
+        if target.ref in self._refs:
             return f"{target.ref} in the registry is not the content that the route was given"
-        return f"{target.ref} is not in the registry"
+        return self.away or f"{target.ref} is not in the registry"
 
     def fault(self, target: Target) -> str | None:
         """The same, but None also while it is only being loaded."""
@@ -88,6 +118,7 @@ class KnownAdapters:
         """Note that `target` could not be loaded."""
         if target.digest is not None:
             self._held.discard(target.digest)
+            self._unseen.discard(target.digest)
         if target.digest is not None and self._lost.get(target.digest) != why:
             self._lost[target.digest] = why
             log.error("adapter %s cannot be served: %s", target, why)
@@ -96,17 +127,35 @@ class KnownAdapters:
         """Make a known adapter resident. Raises AdapterRejected with the reason."""
         await self._engine.make_resident(self.artifacts[digest])
         self._held.add(digest)
+        self._unseen.discard(digest)
         if self._lost.pop(digest, None) is not None:
             log.warning("adapter %s can be served again", self.artifacts[digest].ref)
 
+    async def load_ahead(self, digests: Iterable[str]) -> None:
+        """Load as many of these known adapters as the engine has slots for; the others are loaded
+        when they are first asked for. Raises AdapterRejected with the reason."""
+        room = self._engine.info.slots
+        for digest in sorted(digests):
+            if room > 0 or digest in self._lost:
+                room -= 1
+                await self.load(digest)
+            else:
+                self._presume(digest)
+
     async def try_all(self, targets: Iterable[Target]) -> None:
-        """Load those of `targets` that can be had; `lost` knows the others afterwards."""
+        """The same for those of `targets` that can be had; `lost` knows the others afterwards."""
+        room = self._engine.info.slots
         for target in sorted(targets, key=str):
-            if target.digest is None:
+            if target.digest is None or target.ref is None:
                 continue
             if target.digest not in self.artifacts:
                 log.error("adapter %s cannot be served: %s", target, self.lost(target))
                 continue
+            if room <= 0 and target.digest not in self._lost:
+                if target.ref not in self._unreadable:
+                    self._presume(target.digest)
+                continue
+            room -= 1
             try:
                 await self.load(target.digest)
             except EngineUnavailable as error:
@@ -117,6 +166,14 @@ class KnownAdapters:
             except GatewayError as error:
                 self.lose(target, error.message)
 
+    def _presume(self, digest: str) -> None:
+        """There is no room to load it ahead: it can be served until somebody finds otherwise."""
+        if digest not in self._held:
+            self._held.add(digest)
+            if digest not in self._fitting:
+                self._unseen.add(digest)
+                self._to_check.set()
+
     def need(self, targets: Iterable[Target]) -> None:
         """Note which of `targets` cannot be served."""
         known = self.unavailable.keys()
@@ -126,6 +183,26 @@ class KnownAdapters:
         # looked for already, in growing pauses.
         if self.unavailable.keys() - known:
             self.look.set()
+
+    async def check_presumed(self, lost: Callable[[], None]) -> None:
+        """Have the registry look at what is served and was never loaded. `lost` is called after
+        each that turns out to be damaged. Half of one thread's time; runs until cancelled."""
+        while True:
+            await self._to_check.wait()
+            self._to_check.clear()
+            for digest in sorted(self._unseen):
+                self._unseen.discard(digest)
+                artifact, started = self.artifacts[digest], time.monotonic()
+                try:
+                    await asyncio.to_thread(self._registry.look_ahead, artifact.ref)
+                except AdapterRejected as error:
+                    self.lose(Target(artifact.ref, digest), error.message)
+                    lost()
+                except (GatewayError, OSError) as error:  # the registry is away: found when loaded
+                    log.warning("adapter %s was not looked at ahead: %s", artifact.ref, error)
+                except Exception:  # one that cannot be looked at hides no other
+                    log.exception("looking at adapter %s ahead failed", artifact.ref)
+                await asyncio.sleep(time.monotonic() - started)
 
     async def look_for_lost(self, found: Callable[[], None]) -> None:
         """Try to bring back what is unavailable: at once when `look` is set, then ever less often.

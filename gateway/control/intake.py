@@ -8,7 +8,9 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.control.adapters import KnownAdapters
 from gateway.control.appending import Commit
@@ -28,6 +30,15 @@ from gateway.routing.table import AdapterRef, Route, Target
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What validation asks of adapters: of this process first, then of the registry."""
+
+    find: Callable[[AdapterRef], AdapterArtifact | None]
+    refs: Callable[[], list[AdapterRef]]
+    report: Callable[[AdapterRef], Mapping[str, Any] | None]
+
+
 class TableIntake:
     """Owns the file's status and the adapters that are being loaded for a table to come."""
 
@@ -43,7 +54,7 @@ class TableIntake:
         clock: Callable[[], float],
         probe_fault: ProbeFault | None = None,
     ) -> None:
-        self._registry = registry
+        self._source = _Source(adapters.find, registry.refs, registry.report)
         self._engine = engine
         self._adapters = adapters
         self._live = live
@@ -153,12 +164,12 @@ class TableIntake:
             return None if table.digest == known else commands.apply(state, table)
 
         preview = self._live.preview(commands.apply(self._live.state, table))
-        wanted = digests_of(preview.uses) & self._adapters.artifacts.keys()
+        live = {t.digest for t in self._live.named if self._adapters.lost(t) is None}
+        wanted = (digests_of(preview.uses) & self._adapters.artifacts.keys()) - live
         try:
             self.coming = wanted - set(kept)
             self._engine.set_pinned(digests_of(self._live.named) | self.coming)
-            for digest in sorted(self.coming):
-                await self._adapters.load(digest)
+            await self._adapters.load_ahead(self.coming)
             return await self._commit(decide, command)
         finally:
             self.coming = set()
@@ -191,13 +202,14 @@ class TableIntake:
         file, self._blocks = parse_known(text, source, self._blocks)
         routes = validate(
             file,
-            self._registry,
+            self._source,
             self._state_of,
             self._engine,
             kept,
             known=self._valid,
             in_force=self._live.state.routes,
             probe_fault=self._probe_fault,
+            fits=self._adapters.check,
         )
         pairs = zip(file.entries, routes, strict=True)
         self._valid = {pair[0].workflow: pair for pair in pairs}

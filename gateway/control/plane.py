@@ -209,6 +209,7 @@ class ControlPlane(Operations):
                     self.file_status.path, seen, self._intake.reload, self._stopping
                 ),
                 "look-for-lost-adapters": self._adapters.look_for_lost(self._live.refresh),
+                "check-adapters": self._adapters.check_presumed(self._live.refresh),
                 "beat": self.fleet.run(),
                 "learn-routes": self._intake.learn(),
             }.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,10 +17,14 @@ from typing import Any
 
 from gateway.errors import AdapterRejected, BadInput, NotFound
 from gateway.nearest import nearest
-from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.content import CONFIG, WEIGHTS, check_files
 from gateway.registry.manifest import MANIFEST, Manifest, Provenance, make_manifest, parse_manifest
+from gateway.registry.reading import FileState, check_content, glance, state_of
 from gateway.registry.values import NO_GATE, AdapterArtifact, AdapterState, GateResult
 from gateway.routing.table import AdapterRef
+
+_Read = AdapterArtifact | str  # an adapter, or why it cannot be had
 
 
 class Registry:
@@ -27,7 +32,9 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: dict[AdapterRef, tuple[tuple[int, ...], AdapterArtifact]] = {}
+        # Each with the sizes and times of the files that it was read from.
+        self._glanced: dict[AdapterRef, tuple[FileState, _Read]] = {}
+        self._checked: dict[AdapterRef, tuple[FileState, _Read]] = {}
 
     def find(self, ref: AdapterRef) -> AdapterArtifact | None:
         """The adapter, or None. Raises AdapterRejected where its files are not what the manifest
@@ -35,13 +42,23 @@ class Registry:
         path = self._folder(ref)
         if not (path / MANIFEST).is_file():
             return None
-        state = _state_of(path)
-        known = self._known.get(ref)
-        if known is not None and known[0] == state:
-            return known[1]
-        artifact = self._read(ref, path)
-        self._known[ref] = (state, artifact)
-        return artifact
+        found = self._check(ref, path, state_of(path))
+        if isinstance(found, str):
+            raise AdapterRejected(found, adapter=str(ref))
+        return found
+
+    def catalogue(self) -> Catalogue:
+        """Every adapter, by its manifest and the sizes of its files. A file that changed since it
+        was hashed is hashed again; none is for the first time: that is `find`'s."""
+        artifacts: dict[AdapterRef, AdapterArtifact] = {}
+        damaged: dict[AdapterRef, str] = {}
+        for ref in self.refs():
+            found = self._glance(ref)
+            if isinstance(found, AdapterArtifact):
+                artifacts[ref] = found
+            else:
+                damaged[ref] = found
+        return Catalogue(artifacts, damaged)
 
     def get(self, ref: AdapterRef) -> AdapterArtifact:
         """The adapter. Raises NotFound naming the nearest one there is."""
@@ -59,26 +76,26 @@ class Registry:
     def refs(self) -> list[AdapterRef]:
         """Every adapter's reference, sorted; nothing is read but names. What is staged, and what
         has a name that no reference can have, is not in the registry."""
-        found = []
-        for manifest in self.root.glob(f"*/*/{MANIFEST}"):
-            folder = manifest.parent
-            with contextlib.suppress(BadInput):
-                found.append(AdapterRef.parse(f"{folder.parent.name}@{folder.name}"))
-        return sorted(found)
+        root = str(self.root)  # plain text on the way over thousands of them
+        found = (
+            _reference(name, version)
+            for name in _folders(root)
+            for version in _folders(f"{root}/{name}")
+            if os.path.isfile(f"{root}/{name}/{version}/{MANIFEST}")
+        )
+        return sorted(ref for ref in found if ref is not None)
+
+    def look_ahead(self, ref: AdapterRef) -> None:
+        """Have the adapter's files hashed before somebody needs them. Raises as `find`."""
+        self.find(ref)
 
     def list(self) -> list[AdapterArtifact]:
         """Every whole adapter, sorted by reference. `damaged` has the others."""
-        return [artifact for ref in self.refs() if (artifact := self._whole(ref)) is not None]
+        return list(self.catalogue().artifacts.values())
 
     def damaged(self) -> dict[AdapterRef, str]:
-        """The adapters that `find` refuses, with the reason: one of them hides no other."""
-        reasons: dict[AdapterRef, str] = {}
-        for ref in self.refs():
-            try:
-                self.find(ref)
-            except AdapterRejected as error:
-                reasons[ref] = error.message
-        return reasons
+        """The adapters that cannot be had, with the reason: one of them hides no other."""
+        return dict(self.catalogue().damaged)
 
     def manifest(self, ref: AdapterRef) -> Manifest:
         """What the adapter was published with. Raises NotFound and AdapterRejected as `get`."""
@@ -86,7 +103,7 @@ class Registry:
 
     def verify(self, ref: AdapterRef) -> AdapterArtifact:
         """Hash the adapter's files again, whatever their times say. Raises as `get`."""
-        self._known.pop(ref, None)
+        self._checked.pop(ref, None)
         return self.get(ref)
 
     def report(self, ref: AdapterRef) -> dict[str, Any] | None:
@@ -171,58 +188,62 @@ class Registry:
 
     def _folder(self, ref: AdapterRef) -> Path:
         """Where `ref` lies. A link on the way would let it change, or lie elsewhere."""
-        folder = self.root / ref.name / ref.version
-        for part in (folder.parent, folder):
-            if part.is_symlink():
+        name = f"{self.root}/{ref.name}"
+        for part in (name, f"{name}/{ref.version}"):
+            if os.path.islink(part):
                 raise AdapterRejected(
                     f"{ref}: {part} is a link; the registry holds adapters themselves, "
                     "publish it with `gateway adapters add`",
                     adapter=str(ref),
                 )
-        return folder
+        return self.root / ref.name / ref.version
 
-    def _whole(self, ref: AdapterRef) -> AdapterArtifact | None:
-        with contextlib.suppress(AdapterRejected):
-            return self.find(ref)
-        return None
+    def _glance(self, ref: AdapterRef) -> _Read:
+        """The adapter at a glance, or why it cannot be had."""
+        try:
+            path = self._folder(ref)
+        except AdapterRejected as error:
+            return error.message
+        state = state_of(path)
+        if ref in self._checked:
+            return self._check(ref, path, state)
+        known = self._glanced.get(ref)
+        if known is not None and known[0] == state:
+            return known[1]
+        found = _read(ref, path, whole=False)
+        if isinstance(found, AdapterArtifact):
+            self._glanced[ref] = (state, found)
+        return found
 
-    def _read(self, ref: AdapterRef, path: Path) -> AdapterArtifact:
-        check_files(path, str(ref))
-        manifest = parse_manifest(path / MANIFEST, str(ref))
-        found = adapter_digest(path, str(ref))
-        if manifest.ref != ref:
-            raise AdapterRejected(
-                f"{ref}: {path / MANIFEST}: says it is {manifest.ref}; publish it under that name",
-                adapter=str(ref),
-            )
-        if manifest.digest != found:
-            raise AdapterRejected(
-                f"{ref}: the files in {path} are not those the manifest was written for "
-                f"(digest {found[:12]}, recorded {manifest.digest[:12]}); publish it again",
-                adapter=str(ref),
-            )
-        return AdapterArtifact(
-            ref=ref,
-            digest=found,
-            path=path,
-            base_name=manifest.base.name,
-            base_fingerprint=manifest.base.fingerprint,
-            rank=manifest.rank,
-            target_modules=manifest.target_modules,
-            size_bytes=manifest.size_bytes,
-            state=manifest.state,
-            workflow=manifest.workflow,
-            created_at=manifest.created_at,
-            description=manifest.description,
-            gate=manifest.gate.result() if manifest.gate else NO_GATE,
-        )
+    def _check(self, ref: AdapterRef, path: Path, state: FileState) -> _Read:
+        known = self._checked.get(ref)
+        if known is not None and known[0] == state and isinstance(known[1], AdapterArtifact):
+            return known[1]  # what is damaged may be mended by what no file's time tells
+        found = _read(ref, path, whole=True)
+        self._checked[ref] = (state, found)
+        return found
 
 
-def _state_of(path: Path) -> tuple[int, ...]:
-    parts: list[int] = []
-    for name in (MANIFEST, CONFIG, WEIGHTS):
-        file = path / name
-        if file.exists():
-            stat = file.stat()
-            parts += [stat.st_size, stat.st_mtime_ns]
-    return tuple(parts)
+def _read(ref: AdapterRef, path: Path, *, whole: bool) -> _Read:
+    try:
+        artifact = glance(ref, path)
+        if whole:
+            check_content(artifact)
+    except AdapterRejected as error:
+        return error.message
+    return artifact
+
+
+def _reference(name: str, version: str) -> AdapterRef | None:
+    with contextlib.suppress(BadInput):
+        return AdapterRef.parse(f"{name}@{version}")
+    return None
+
+
+def _folders(root: str) -> list[str]:
+    """The names of what may be folders in `root`; none where it is none itself."""
+    try:
+        with os.scandir(root) as entries:
+            return [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

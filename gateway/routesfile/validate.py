@@ -24,6 +24,7 @@ class AdapterSource(ReportSource, Protocol):
 
 
 ProbeFault = Callable[[str], str | None]
+Fits = Callable[[AdapterArtifact], None]
 StateOf = Callable[[AdapterArtifact], AdapterState]
 _UNKNOWN = (None, None)
 
@@ -38,6 +39,7 @@ def validate(
     known: Mapping[str, tuple[Entry, Route]] | None = None,
     in_force: Mapping[str, Route] | None = None,
     probe_fault: ProbeFault | None = None,
+    fits: Fits | None = None,
 ) -> tuple[Route, ...]:
     """The routes with their adapters resolved to digests. Blocks (reads adapters).
 
@@ -45,8 +47,11 @@ def validate(
     `engine` None leaves out what only an engine can tell. `known` entries were accepted before, by
     workflow, with their routes: their schemas are not compiled again. A route that equals the one
     `in_force` is that very object. `probe_fault` tells why a set of probes cannot be asked; None
-    leaves that out. Raises TableRejected with all problems.
+    leaves that out. `fits` raises where the engine cannot hold an adapter; None asks `engine`.
+    Raises TableRejected with all problems.
     """
+    if fits is None and engine is not None:
+        fits = engine.check_adapter
     problems: list[Problem] = []
     routes: list[Route] = []
     before, live = known or {}, in_force or {}
@@ -67,7 +72,7 @@ def validate(
     def resolved(ref: AdapterRef, *, approved: bool = True) -> Target | str:
         if (result := found.get((ref, approved))) is None:
             result = found[ref, approved] = _resolve(
-                ref, registry, state_of, engine, (kept or {}).get(ref), approved=approved
+                ref, registry, state_of, fits, (kept or {}).get(ref), approved=approved
             )
         return result
 
@@ -190,7 +195,7 @@ def _resolve(
     ref: AdapterRef,
     registry: AdapterSource,
     state_of: StateOf,
-    engine: Engine | None,
+    fits: Fits | None,
     before: Target | None,
     *,
     approved: bool,
@@ -212,8 +217,8 @@ def _resolve(
                 f"adapter {ref} is {state}, not approved; "
                 f"run `gateway adapters approve {ref}` once its evals hold"
             )
-        if engine is not None:
-            engine.check_adapter(artifact)
+        if fits is not None:
+            fits(artifact)
     except GatewayError as error:
         return error.message if before is None else before
     return Target(ref, artifact.digest)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from gateway.engine.base import EngineStats
+from gateway.engine.base import EngineInfo, EngineStats
 from gateway.errors import AdapterRejected, BadInput, NotFound
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 
+INFO = EngineInfo("embedded", "tiny", "fp", "llama", "cpu", "float32", 8, 64, 4, 8, 16, 16)
 PASSED = GateResult(GateVerdict.PASS, "better and harmless")
 
 
@@ -57,11 +59,22 @@ class MemoryRegistry:
     def refs(self) -> list[AdapterRef]:
         return sorted(self.held)
 
+    def catalogue(self) -> Catalogue:
+        whole = {ref: self.held[ref] for ref in self.refs() if ref not in self.broken}
+        return Catalogue(whole, dict.fromkeys(self.broken & self.held.keys(), "damaged"))
+
+    def report(self, ref: AdapterRef) -> None:
+        return None
+
+    def look_ahead(self, ref: AdapterRef) -> None:
+        self.find(ref)
+
 
 class RecordingEngine:
     """Remembers what was asked. `gate` closed makes every load wait; `refuse` names digests."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 8) -> None:
+        self.info = replace(INFO, slots=slots)
         self.resident: set[str] = set()
         self.pinned: set[str] = set()
         self.refuse: set[str] = set()

@@ -92,7 +92,7 @@ class Replica:
         """End what a plane does by itself, beside following."""
         tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
         for task in tasks:
-            if task.get_name() in ("watch", "beat", "look-for-lost-adapters"):
+            if task.get_name() in ("watch", "beat", "look-for-lost-adapters", "check-adapters"):
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 

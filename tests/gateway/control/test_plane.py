@@ -48,6 +48,7 @@ class World:
         self.folder = folder
         self.file = folder / "routes.yaml"
         self.registry = MemoryRegistry(A, B, C)
+        self.slots = 8
         self.planes: list[ControlPlane] = []
 
     def log(self) -> SqliteLog:
@@ -56,7 +57,7 @@ class World:
     async def start(self, text: str | None = None) -> ControlPlane:
         if text is not None:
             self.file.write_text(text)
-        self.engine = RecordingEngine()
+        self.engine = RecordingEngine(self.slots)
         self.plane = ControlPlane(
             self.log(),
             cast(Any, self.registry),

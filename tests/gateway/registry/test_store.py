@@ -102,3 +102,47 @@ def test_a_verdict_that_is_none_is_refused(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"gate": null', stated))
     with pytest.raises(AdapterRejected, match=r"gate\.verdict"):
         registry.find(made.ref)
+
+
+def test_the_catalogue_hashes_nothing_and_finds_what_is_cut_short(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    whole = add(registry, adapter(tmp_path / "a"), "a@1")
+    cut = add(registry, adapter(tmp_path / "b", 2.0), "b@1")
+    weights = cut.path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    weights = whole.path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")  # of the same size
+    found = Registry(tmp_path / "r").catalogue()
+    assert found.artifacts == {whole.ref: whole}
+    assert "publish it again" in found.damaged[cut.ref]
+
+
+def test_the_catalogue_knows_what_was_found_damaged_until_it_is_mended(tmp_path: Path) -> None:
+    made = add(Registry(tmp_path / "r"), adapter(tmp_path / "a"), "t@1")
+    weights = made.path / "adapter_model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + b"x")
+    registry = Registry(tmp_path / "r")
+    with pytest.raises(AdapterRejected, match="digest"):
+        registry.find(made.ref)
+    assert "digest" in registry.catalogue().damaged[made.ref]
+    weights.write_bytes(kept)
+    assert registry.catalogue().artifacts == {made.ref: made}
+
+
+def test_what_changes_after_it_was_hashed_is_hashed_again_at_a_look(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "r")
+    made = registry.get(add(registry, adapter(tmp_path / "a"), "t@1").ref)
+    save_file({"x": ones(2) * 3}, made.path / "adapter_model.safetensors")
+    assert "digest" in registry.catalogue().damaged[made.ref]
+
+
+@pytest.mark.parametrize("folder", ["Upper/1", ".hidden/1", "a b/1", "ok/.publishing-x", "ok/-1"])
+def test_a_folder_that_no_reference_can_name_hides_no_adapter(tmp_path: Path, folder: str) -> None:
+    registry = Registry(tmp_path / "r")
+    made = add(registry, adapter(tmp_path / "a"), "ok@1")
+    odd = registry.root / folder
+    odd.mkdir(parents=True)
+    (odd / "manifest.json").write_text("{}")
+    assert registry.refs() == [made.ref]
+    assert registry.catalogue().artifacts == {made.ref: made}
