@@ -161,6 +161,12 @@ class LogUnavailable(GatewayError):
     code = "log_unavailable"
 
 
+class RegistryUnavailable(GatewayError):
+    """The adapters' registry cannot be read or written at present."""
+
+    code = "registry_unavailable"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault in a file: where (1-based line and column), which field, and what to do."""

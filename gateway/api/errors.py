@@ -32,6 +32,7 @@ _STATUS: tuple[tuple[type[errors.GatewayError], int, str], ...] = (
     (errors.RateLimited, 429, "rate_limit_error"),
     (errors.QueueFull, 429, "rate_limit_error"),
     (errors.LogUnavailable, 503, "server_error"),
+    (errors.RegistryUnavailable, 503, "server_error"),
     (errors.EngineUnavailable, 503, "server_error"),
 )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from gateway.errors import AdapterRejected
 from gateway.registry.content import CONFIG, WEIGHTS, adapter_digest, check_files
 from gateway.registry.manifest import MANIFEST, Manifest, parse_manifest
+from gateway.registry.staging import REPORT
 from gateway.registry.values import NO_GATE, AdapterArtifact
 from gateway.routing.table import AdapterRef
 
@@ -90,3 +93,22 @@ def artifact_of(manifest: Manifest, path: Path) -> AdapterArtifact:
         description=manifest.description,
         gate=manifest.gate.result() if manifest.gate else NO_GATE,
     )
+
+
+def read_report(artifact: AdapterArtifact) -> dict[str, Any] | None:
+    """The eval report among the adapter's files, if there is one. Raises AdapterRejected where it
+    cannot be read."""
+    path = artifact.path / REPORT
+    if not path.is_file():
+        return None
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdapterRejected(
+            f"{artifact.ref}: {path} is no JSON: {error}", adapter=str(artifact.ref)
+        ) from None
+    if not isinstance(report, dict):
+        raise AdapterRejected(
+            f"{artifact.ref}: {path} is not a JSON object", adapter=str(artifact.ref)
+        )
+    return report

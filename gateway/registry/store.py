@@ -7,24 +7,24 @@ identifies it is its content (`content.py`); what is said of it is its manifest 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import AdapterRejected, BadInput, NotFound
-from gateway.nearest import nearest
+from gateway.errors import AdapterRejected, BadInput, RegistryUnavailable
+from gateway.registry.base import not_found
 from gateway.registry.catalogue import Catalogue
-from gateway.registry.content import CONFIG, WEIGHTS, check_files
-from gateway.registry.manifest import MANIFEST, Manifest, Provenance, make_manifest, parse_manifest
-from gateway.registry.reading import FileState, check_content, glance, state_of
+from gateway.registry.manifest import MANIFEST, Manifest, Provenance, parse_manifest
+from gateway.registry.reading import FileState, check_content, glance, read_report, state_of
+from gateway.registry.staging import Publication, other_content, stage
 from gateway.registry.values import NO_GATE, AdapterArtifact, AdapterState, GateResult
 from gateway.routing.table import AdapterRef
 
 _Read = AdapterArtifact | str  # an adapter, or why it cannot be had
+PUBLISHING = ".publishing-"  # what a staged adapter's folder is called until it is whole
 
 
 class Registry:
@@ -32,6 +32,7 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.where = str(root)
         # Each with the sizes and times of the files that it was read from.
         self._glanced: dict[AdapterRef, tuple[FileState, _Read]] = {}
         self._checked: dict[AdapterRef, tuple[FileState, _Read]] = {}
@@ -60,17 +61,15 @@ class Registry:
                 damaged[ref] = found
         return Catalogue(artifacts, damaged)
 
+    def at_hand(self, artifact: AdapterArtifact) -> AbstractContextManager[None]:
+        """See `AdapterRegistry.at_hand`. They are here."""
+        return nullcontext()
+
     def get(self, ref: AdapterRef) -> AdapterArtifact:
         """The adapter. Raises NotFound naming the nearest one there is."""
         found = self.find(ref)
         if found is None:
-            near = nearest(str(ref), map(str, self.refs()))
-            hint = f"; did you mean {near}?" if near else ""
-            raise NotFound(
-                f"adapter {ref} is not in the registry {self.root}{hint}",
-                param="adapter",
-                nearest=near,
-            )
+            raise not_found(ref, self)
         return found
 
     def refs(self) -> list[AdapterRef]:
@@ -109,16 +108,7 @@ class Registry:
     def report(self, ref: AdapterRef) -> dict[str, Any] | None:
         """The eval report the adapter was published with, if it has one. Raises AdapterRejected
         where it cannot be read."""
-        path = self.get(ref).path / "report.json"
-        if not path.is_file():
-            return None
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise AdapterRejected(f"{ref}: {path} is no JSON: {error}", adapter=str(ref)) from None
-        if not isinstance(report, dict):
-            raise AdapterRejected(f"{ref}: {path} is not a JSON object", adapter=str(ref))
-        return report
+        return read_report(self.get(ref))
 
     def add(
         self,
@@ -135,38 +125,22 @@ class Registry:
         gate: GateResult = NO_GATE,
         provenance: Provenance | None = None,
     ) -> AdapterArtifact:
-        """Publish the PEFT adapter in `folder` as `ref`, with the verdict of its evals and what it
-        was made from.
-
-        Raises BadInput where `ref` exists with other content, AdapterRejected where the folder is
-        no PEFT LoRA adapter or holds what no adapter may hold. Nothing is left behind on a
-        failure; publishing the same content again answers what is there.
-        """
-        AdapterRef.parse(str(ref))
-        check_files(folder, str(ref))
-        self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".publishing-", dir=self.root) as temporary:
+        """See `AdapterRegistry.add`. Nothing is left behind on a failure."""
+        said = Publication(
+            ref=ref,
+            base_name=base_name,
+            base_fingerprint=base_fingerprint,
+            workflow=workflow,
+            description=description,
+            state=state,
+            report=report,
+            recipe=recipe,
+            gate=gate,
+            provenance=provenance,
+        )
+        with self._place() as temporary:
             staged = Path(temporary) / "adapter"
-            staged.mkdir()
-            for name in (CONFIG, WEIGHTS):
-                shutil.copyfile(folder / name, staged / name)
-            # Of the copy: the source may be written to while it is read.
-            manifest = make_manifest(
-                staged,
-                ref,
-                base_name=base_name,
-                base_fingerprint=base_fingerprint,
-                workflow=workflow,
-                description=description,
-                state=state,
-                gate=gate,
-                provenance=provenance,
-            )
-            if report is not None:
-                (staged / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-            if recipe is not None:
-                (staged / "recipe.yaml").write_text(recipe, encoding="utf-8")
-            (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            manifest = stage(folder, said, staged)
             target = self._folder(ref)
             target.parent.mkdir(exist_ok=True)
             try:
@@ -179,12 +153,19 @@ class Registry:
                         param="version",
                     ) from None
                 if existing.digest != manifest.digest:
-                    raise BadInput(
-                        f"{ref} exists with other content; adapters never change, "
-                        "publish a new version",
-                        param="version",
-                    ) from None
+                    raise other_content(ref) from None
         return self.get(ref)
+
+    def _place(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder on the same disk, to be renamed from."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(prefix=PUBLISHING, dir=self.root)
+        except OSError as error:
+            raise RegistryUnavailable(
+                f"the registry {self.root} cannot be written: {error}; give this process's user "
+                "leave to write there, or name another with --registry"
+            ) from None
 
     def _folder(self, ref: AdapterRef) -> Path:
         """Where `ref` lies. A link on the way would let it change, or lie elsewhere."""
