@@ -30,7 +30,8 @@ from gateway.model.source import resolve_model
 from gateway.probes.reading import ProbeSets
 from gateway.probes.runner import ProbeRunner
 from gateway.process import say, settle, told_to_stop
-from gateway.registry.store import Registry
+from gateway.registry.base import AtHand
+from gateway.registry.opening import open_registry
 from gateway.settings import Settings
 from gateway.tracing.opening import Tracing, open_tracing
 
@@ -44,8 +45,10 @@ class Gateway:
         if settings.tls is not None:
             check_tls(settings.tls)
         self._tracing = open_tracing(settings)
-        self.engine = _engine(settings, self._tracing)
-        self.registry = Registry(settings.registry)
+        self.registry = open_registry(
+            settings.registry, cache=settings.registry_cache, cache_bytes=settings.cache_bound
+        )
+        self.engine = _engine(settings, self._tracing, self.registry.at_hand)
         self._sets = ProbeSets(settings.probes)
         self.plane = ControlPlane(
             open_log(settings.state),
@@ -204,7 +207,7 @@ async def run(settings: Settings) -> None:
     await gateway.stop()
 
 
-def _engine(settings: Settings, tracing: Tracing | None) -> Engine:
+def _engine(settings: Settings, tracing: Tracing | None, at_hand: AtHand) -> Engine:
     """The model in this process, or on servers. Torch is imported only where it computes here."""
     files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=say)
     if settings.engine == "upstream":
@@ -215,10 +218,15 @@ def _engine(settings: Settings, tracing: Tracing | None) -> Engine:
             name=files.name,
             fingerprint=files.fingerprint,
             options=settings.upstream,
+            at_hand=at_hand,
             tries=None if tracing is None else tracing.tries(),
         )
     from gateway.engine.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine(
-        files.path, name=files.name, fingerprint=files.fingerprint, options=settings.embedded
+        files.path,
+        name=files.name,
+        fingerprint=files.fingerprint,
+        options=settings.embedded,
+        at_hand=at_hand,
     )

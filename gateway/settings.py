@@ -32,6 +32,7 @@ from gateway.engine.upstream.options import (
 )
 from gateway.errors import BadInput
 from gateway.log.location import FolderLocation, RedisLocation, parse_location
+from gateway.registry.location import shown
 
 PREFIX = "GATEWAY_"
 # Settings that other programs have too, by the name that all of them go by.
@@ -48,6 +49,15 @@ State = Annotated[
     BeforeValidator(_location),
     PlainSerializer(str),
     WithJsonSchema({"type": "string"}),
+]
+
+
+# Printed without its password.
+RegistryAt = Annotated[
+    str,
+    BeforeValidator(lambda given: str(given) if isinstance(given, Path) else given),
+    PlainSerializer(shown, return_type=str),
+    Field(min_length=1),
 ]
 
 
@@ -90,7 +100,17 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9._:-]{0,128}$",
         description="this gateway's name among its replicas; empty: host name and port",
     )
-    registry: Path = Field(default=Path("registry"), description="folder of the adapters")
+    registry: RegistryAt = Field(
+        default="registry",
+        description="where the adapters are: a folder, or an fsspec URL as s3://bucket/folder",
+    )
+    registry_cache: Path | None = Field(
+        default=None,
+        description="folder of copies of adapters that a URL holds; empty: in the user's cache",
+    )
+    registry_cache_bytes: int = Field(
+        default=20_000_000_000, ge=0, description="most that these copies take; 0: no bound"
+    )
     probes: Path = Field(
         default=Path("probes"), description="folder of the probe sets that guards name"
     )
@@ -279,6 +299,13 @@ class Settings(BaseModel):
     def replica_name(self) -> str:
         """What events and status call this gateway; of a free port only while it runs."""
         return self.replica or f"{socket.gethostname()}:{self.port or os.getpid()}"
+
+    @property
+    def cache_bound(self) -> int | None:
+        """Bytes of adapters' copies; None: no bound. Servers that read them from here may do so
+        at any time, so that none of theirs is ever taken away."""
+        shared = self.engine == "upstream" and not self.adapter_fetchers
+        return None if shared or not self.registry_cache_bytes else self.registry_cache_bytes
 
     @property
     def copy_folder(self) -> Path | None:

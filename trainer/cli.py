@@ -86,7 +86,9 @@ def train_command(
 @app.command("register")
 def register_command(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    registry: Annotated[Path, typer.Option(help="The registry's folder.")] = Path("registry"),
+    registry: Annotated[
+        str, typer.Option(help="The registry's folder or URL.", envvar="GATEWAY_REGISTRY")
+    ] = "registry",
     version: Annotated[
         str | None, typer.Option(help="Default: the next whole number.", show_default=False)
     ] = None,
@@ -100,7 +102,7 @@ def register_command(
 ) -> None:
     """Put a run's adapter into the registry as the next version, a candidate."""
     from gateway.model.source import resolve_model
-    from gateway.registry.store import Registry
+    from gateway.registry.opening import open_registry
     from gateway.registry.values import AdapterState
     from trainer.folder import RunFolder
     from trainer.gate.codec import read_verdict
@@ -118,7 +120,7 @@ def register_command(
     files = resolve_model(model or read_recipe(folder.recipe).model, progress=print)
     artifact = register(
         folder,
-        Registry(registry),
+        open_registry(registry),
         files,
         version=version,
         state=AdapterState.APPROVED if approved else AdapterState.CANDIDATE,

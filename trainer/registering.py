@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.model.source import ModelFiles
+from gateway.registry.base import AdapterRegistry
 from gateway.registry.content import adapter_digest
 from gateway.registry.manifest import Provenance
 from gateway.registry.report import ANSWERS
-from gateway.registry.store import Registry
 from gateway.registry.values import AdapterArtifact, AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
 from trainer.choice import read_choice
@@ -30,7 +30,7 @@ _PACKAGE = "model-routing-gateway"
 
 def register(
     folder: RunFolder,
-    registry: Registry,
+    registry: AdapterRegistry,
     model: ModelFiles,
     *,
     version: str | None = None,
@@ -40,7 +40,7 @@ def register(
 
     A run that is registered already answers what is there. Raises TrainerError where the run is
     not whole, its adapter is not the one that was judged, or `model` is not the base it was
-    trained on; BadInput and AdapterRejected as `Registry.add`.
+    trained on; BadInput and AdapterRejected as `AdapterRegistry.add`.
     """
     recipe = read_recipe(folder.recipe)
     verdict = read_verdict(folder.gate)
@@ -75,7 +75,7 @@ def register(
     )
 
 
-def next_version(registry: Registry, name: str) -> str:
+def next_version(registry: AdapterRegistry, name: str) -> str:
     """One more than the highest whole number among the versions of `name`; "1" for the first."""
     taken = [ref.version for ref in registry.refs() if ref.name == name]
     return str(max((int(v) for v in taken if v.isdecimal()), default=0) + 1)

@@ -40,7 +40,7 @@ from gateway.engine.base import Engine
 from gateway.guard.shadows import Shadows
 from gateway.guard.watch import Watch
 from gateway.probes.runner import ProbeRunner
-from gateway.registry.store import Registry
+from gateway.registry.base import AdapterRegistry
 from gateway.routing.events import API_SOURCE, Event
 from gateway.routing.table import AdapterRef
 
@@ -50,7 +50,7 @@ RevisionNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 def create_admin_app(
     plane: ControlPlane,
-    registry: Registry,
+    registry: AdapterRegistry,
     engine: Engine,
     keys: LiveKeys,
     watch: Watch,
@@ -72,7 +72,7 @@ def create_admin_app(
     app.add_middleware(AdminGate, keys=keys, required=require_keys)
     describe_keys(app, lambda path: True, "An operator key")
     app.include_router(key_routes(plane))
-    app.include_router(artifact_routes(plane))
+    app.include_router(artifact_routes(plane, registry))
     app.include_router(stream_routes(plane, keys, pulse))
     app.include_router(canary_routes(plane))
     app.include_router(guard_routes(watch, shadows, probes))
@@ -271,7 +271,7 @@ def _line(event: Event) -> str:
     return f"id: {event.revision}\ndata: {data}\n\n"
 
 
-def _not_servable(plane: ControlPlane, registry: Registry) -> list[health.NotServable]:
+def _not_servable(plane: ControlPlane, registry: AdapterRegistry) -> list[health.NotServable]:
     """Adapters that are damaged on disk, or routed to and gone, with the workflows they are for.
 
     Blocks (disk). One that is on the device already is served on until the next start.

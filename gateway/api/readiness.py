@@ -30,6 +30,7 @@ def readiness(plane: ControlPlane, engine: Engine, *, detailed: bool) -> dict[st
         "log": ("away", plane.log_error),
         "pending": ("waiting", {name: str(p.target) for name, p in plane.pending.items()}),
         "adapters": ("missing", {str(t): why for t, why in plane.unavailable.items()}),
+        "registry": ("away", plane.registry_error),
         "routes_file": (
             "not accepted",
             None if plane.file_status.ok else [str(p) for p in plane.file_status.problems],

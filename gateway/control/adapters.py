@@ -211,14 +211,15 @@ class KnownAdapters:
         """
         pause = _LOOK_S
         while True:
-            if self.unavailable:
-                # Not wait_for: it loses a cancellation that comes together with the event.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self.look.wait()
-            else:
-                await self.look.wait()
-            pause = _LOOK_S if self.look.is_set() else min(2 * pause, _LOOK_AT_MOST_S)
+            # Not wait_for: it loses a cancellation that comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.look.wait()
+            asked = self.look.is_set()
+            if not (asked or self.unavailable or self.away):
+                pause = _LOOK_AT_MOST_S  # whatever is lost is told at once
+                continue
+            pause = _LOOK_S if asked else min(2 * pause, _LOOK_AT_MOST_S)
             self.look.clear()
             try:
                 await asyncio.to_thread(self.read)

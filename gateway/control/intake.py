@@ -18,7 +18,7 @@ from gateway.control.live import LiveTable
 from gateway.control.values import Command, Committed, FileStatus, changes_between, digests_of
 from gateway.engine.base import Engine
 from gateway.errors import GatewayError, LogUnavailable, Problem, TableRejected
-from gateway.registry.store import Registry
+from gateway.registry.base import AdapterRegistry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.blocks import Blocks, parse_known
 from gateway.routesfile.parse import Entry
@@ -45,7 +45,7 @@ class TableIntake:
     def __init__(
         self,
         path: Path,
-        registry: Registry,
+        registry: AdapterRegistry,
         engine: Engine,
         adapters: KnownAdapters,
         live: LiveTable,

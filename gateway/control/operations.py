@@ -17,7 +17,7 @@ from gateway.control.live import LiveTable
 from gateway.control.values import Command, Committed, changes_between
 from gateway.engine.base import Engine
 from gateway.errors import LogUnavailable, NotAllowed
-from gateway.registry.store import Registry
+from gateway.registry.base import AdapterRegistry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routing import canary_commands, commands
 from gateway.routing.events import (
@@ -43,7 +43,7 @@ class Operations:
         history: History,
         live: LiveTable,
         adapters: KnownAdapters,
-        registry: Registry,
+        registry: AdapterRegistry,
         engine: Engine,
         *,
         two_person: bool,

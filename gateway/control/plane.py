@@ -36,7 +36,7 @@ from gateway.engine.base import Engine
 from gateway.errors import LogUnavailable
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record
-from gateway.registry.store import Registry
+from gateway.registry.base import AdapterRegistry
 from gateway.registry.values import AdapterArtifact
 from gateway.routesfile.validate import ProbeFault
 from gateway.routing import commands
@@ -61,7 +61,7 @@ class ControlPlane(Operations):
     def __init__(
         self,
         log: RevisionLog,
-        registry: Registry,
+        registry: AdapterRegistry,
         engine: Engine,
         routes_path: Path,
         *,
@@ -139,6 +139,11 @@ class ControlPlane(Operations):
     def unavailable(self) -> dict[Target, str]:
         """Routed adapters that are not to be had here, and why."""
         return self._adapters.unavailable
+
+    @property
+    def registry_error(self) -> str | None:
+        """Why the registry cannot be asked, if it cannot; what is held is served on."""
+        return self._adapters.away
 
     @property
     def pending(self) -> dict[str, Pending]:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 
 from gateway.errors import BadInput, RegistryUnavailable
+from gateway.registry.location import shown
 
 log = logging.getLogger(__name__)
 
@@ -181,16 +181,6 @@ class ObjectStore:
             )
         said = str(error) or type(error).__name__
         return RegistryUnavailable(f"the registry {self.url} cannot be {what}: {said}; {remedy}")
-
-
-def is_url(text: str) -> bool:
-    """Whether a registry's location is object storage rather than a folder."""
-    return "://" in text
-
-
-def shown(url: str) -> str:
-    """The URL without a password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
 def _package(scheme: str) -> str:

@@ -9,7 +9,8 @@ from gateway.errors import BadInput
 from gateway.model.source import default_cache
 from gateway.registry.base import AdapterRegistry
 from gateway.registry.cache import AdapterCache
-from gateway.registry.objects import ObjectStore, is_url
+from gateway.registry.location import is_url
+from gateway.registry.objects import ObjectStore
 from gateway.registry.remote import RemoteRegistry
 from gateway.registry.store import Registry
 

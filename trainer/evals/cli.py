@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from gateway.model.source import ModelFiles, resolve_model
-from gateway.registry.store import Registry
+from gateway.registry.opening import open_registry
 from gateway.registry.values import AdapterArtifact
 from gateway.routing.table import AdapterRef
 from trainer.errors import EvaluationError
@@ -59,9 +59,10 @@ def evaluate_command(
     model: Annotated[
         str | None, typer.Option(help="The base model: a folder or a hub id.", show_default=False)
     ] = None,
-    registry: Annotated[Path, typer.Option(help="Where NAME@VERSION is looked up.")] = Path(
-        "registry"
-    ),
+    registry: Annotated[
+        str,
+        typer.Option(help="Where NAME@VERSION is looked up: a folder or URL."),
+    ] = "registry",
     folder: Annotated[
         Path | None,
         typer.Option(help="Keep each model's results there, and go on with those already there."),
@@ -107,7 +108,7 @@ async def _evaluate(
     split: Split,
     named: Sequence[str],
     model: str | None,
-    registry: Path,
+    registry: str,
     folder: Path | None,
 ) -> list[Evaluation]:
     """The evaluations of the named targets, in that order; the base's first where it is needed."""
@@ -132,7 +133,7 @@ async def _targets(
     stack: AsyncExitStack,
     named: Sequence[str],
     files: ModelFiles,
-    registry: Path,
+    registry: str,
     *,
     with_base: bool,
 ) -> tuple[Target | None, list[Target]]:
@@ -173,11 +174,11 @@ async def _targets(
     return base, [targets[name] for name in others]
 
 
-def _adapter(name: str, registry: Path, files: ModelFiles) -> AdapterArtifact:
+def _adapter(name: str, registry: str, files: ModelFiles) -> AdapterArtifact:
     """The adapter in the folder `name`, else the registry's. Raises GatewayError."""
     from trainer.evals.targets.engine import adapter_at
 
     folder = Path(name)
     if folder.is_dir():
         return adapter_at(folder, folder.resolve().name, base_fingerprint=files.fingerprint)
-    return Registry(registry).get(AdapterRef.parse(name))
+    return open_registry(registry).get(AdapterRef.parse(name))

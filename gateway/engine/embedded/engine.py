@@ -33,6 +33,7 @@ from gateway.engine.requests import check_request
 from gateway.engine.stream import DeltaStream
 from gateway.engine.text import HuggingFaceText
 from gateway.errors import EngineFault, GatewayError, QueueFull
+from gateway.registry.base import AtHand, here
 from gateway.registry.values import AdapterArtifact
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,21 @@ class EmbeddedEngine:
     """One base model and many adapters in this process. See `gateway.engine.base.Engine`."""
 
     def __init__(
-        self, model_path: Path, *, name: str, fingerprint: str, options: EngineOptions
+        self,
+        model_path: Path,
+        *,
+        name: str,
+        fingerprint: str,
+        options: EngineOptions,
+        at_hand: AtHand = here,
     ) -> None:
-        """Load the model at `model_path`. Raises BadInput where it cannot be run here."""
+        """Load the model at `model_path`. `at_hand` brings an adapter's files here. Raises BadInput
+        where the model cannot be run here."""
         if options.threads:
             torch.set_num_threads(options.threads)
         self._threads = torch.get_num_threads()
         self._options = options
+        self._at_hand = at_hand
         self._model = run_apart(lambda: load_model(model_path, options))
         self._text = HuggingFaceText(model_path)
         self._constraints = ConstraintFactory(self._text.tokenizer, self._model.vocab_size)
@@ -203,13 +212,14 @@ class EmbeddedEngine:
         return self._constraints.compile(sampling.json_schema)
 
     def _read_adapter(self, adapter: AdapterArtifact) -> HostAdapter:
-        return read_adapter(
-            adapter,
-            shapes=self._shapes,
-            base_fingerprint=self._info.fingerprint,
-            max_rank=self._options.max_rank,
-            dtype=self._model.dtype,
-        )
+        with self._at_hand(adapter):
+            return read_adapter(
+                adapter,
+                shapes=self._shapes,
+                base_fingerprint=self._info.fingerprint,
+                max_rank=self._options.max_rank,
+                dtype=self._model.dtype,
+            )
 
     def _retry_after_s(self) -> float:
         """When a place should be free: the rows ahead, at the recent time a request takes."""

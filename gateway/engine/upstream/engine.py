@@ -33,6 +33,7 @@ from gateway.engine.upstream.replica import Replica
 from gateway.engine.upstream.server import Server
 from gateway.engine.upstream.tries import Tries
 from gateway.errors import BadInput, EngineFault, QueueFull
+from gateway.registry.base import AtHand, here
 from gateway.registry.values import AdapterArtifact
 
 
@@ -47,10 +48,12 @@ class UpstreamEngine:
         fingerprint: str,
         options: UpstreamOptions,
         tries: Tries | None = None,
+        at_hand: AtHand = here,
     ) -> None:
         """Read tokenizer and chat template of the base at `model_path`; its weights are not read.
-        Raises BadInput."""
+        `at_hand` brings an adapter's files here. Raises BadInput."""
         self._options = options
+        self._at_hand = at_hand
         self._tries = tries
         self._trust = _trust(options.authority)
         self._dialect = DIALECTS[options.dialect]
@@ -149,9 +152,10 @@ class UpstreamEngine:
 
     def check_adapter(self, adapter: AdapterArtifact) -> None:
         """See `Engine.check_adapter`."""
-        check_adapter(
-            adapter, base_fingerprint=self._info.fingerprint, max_rank=self._options.max_rank
-        )
+        with self._at_hand(adapter):
+            check_adapter(
+                adapter, base_fingerprint=self._info.fingerprint, max_rank=self._options.max_rank
+            )
 
     async def make_resident(self, adapter: AdapterArtifact) -> None:
         """See `Engine.make_resident`. Loaded to as many servers as the options say; it stays known,
@@ -236,7 +240,9 @@ class UpstreamEngine:
     def _replica(self, url: str, fetcher: str) -> Replica:
         options = self._options
         server = self._server(url)
-        files = AdapterFiles(server, root=options.adapter_root, fetcher=fetcher)
+        files = AdapterFiles(
+            server, root=options.adapter_root, fetcher=fetcher, at_hand=self._at_hand
+        )
         holdings = Holdings(server, files, options.adapters)
         return Replica(server, holdings, options.requests, Breaker(options.breaker))
 
