@@ -80,7 +80,7 @@ def fleet(folder: Path, stack: ExitStack, trials: int, changes: int) -> dict[str
             state=cast(Any, server.url),
             local_state=folder / "var",
             replica=f"gw-{number}",
-            registry=folder / "registry",
+            registry=str(folder / "registry"),
             model=str(model),
             device="cpu",
             threads=1,

@@ -57,7 +57,7 @@ async def _read(folder: Path) -> dict[str, Any]:
         admin_port=0,
         routes=folder / "routes.yaml",
         state=folder / "var",  # type: ignore[arg-type]
-        registry=folder / "registry",
+        registry=str(folder / "registry"),
         model=str(tiny.make_tiny_model(folder / "model")),
         device="cpu",
         threads=1,

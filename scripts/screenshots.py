@@ -119,7 +119,7 @@ def settings(folder: Path, number: int, redis: str) -> Settings:
         routes=folder / "routes.yaml",
         state=parse_location(redis),
         local_state=folder / "var",
-        registry=folder / "registry",
+        registry=str(folder / "registry"),
         model=str(folder / "model"),
         device="cpu",
         max_len=256,

@@ -56,7 +56,7 @@ async def serving(files: TinyFiles, folder: Path) -> AsyncIterator[Served]:
             admin_port=0,
             routes=folder / "routes.yaml",
             state=FolderLocation(folder / "var"),
-            registry=folder / "registry",
+            registry=str(folder / "registry"),
             model=str(files.model),
             device="cpu",
             slots=2,
