@@ -24,9 +24,11 @@ from gateway.api.limits import BodyLimits
 from gateway.api.readiness import may_see_detail, readiness
 from gateway.api.request_id import RequestIds, request_id_of
 from gateway.api.schemas import ChatRequest, CompletionRequest
-from gateway.engine.base import Delta
+from gateway.engine.base import Delta, TextCodec
 from gateway.errors import BadInput, GatewayError, RateLimited
 from gateway.routing.table import Decision
+
+_SHORT = 2000  # characters of a conversation: about a millisecond of the tokenizer
 
 
 def create_inference_app(
@@ -54,7 +56,7 @@ def create_inference_app(
         caller, asker = caller_of(request), _asker(request, body.user)
         decision = services.decide(body.model, caller, asker)
         messages = [message.plain() for message in body.messages]
-        prompt = tuple(await asyncio.to_thread(engine.text.encode_chat, messages))
+        prompt = tuple(await _encoded(engine.text, messages))
         room = _room(services, prompt, "messages")
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         body.sampling(decision.route, room=room, logprobs=logprobs)  # refuse before anything runs
@@ -149,6 +151,14 @@ def create_inference_app(
     return app
 
 
+async def _encoded(text: TextCodec, messages: list[dict[str, Any]]) -> list[int]:
+    """A conversation's tokens. A long one is cut beside the event loop; for a short one the way to
+    a thread and back takes longer than the work."""
+    if sum(len(str(message.get("content"))) for message in messages) <= _SHORT:
+        return text.encode_chat(messages)
+    return await asyncio.to_thread(text.encode_chat, messages)
+
+
 async def _answer(
     answers: list[Answer], shape: wire.Shape, request: Request, *, stream: bool, usage: bool
 ) -> Response:
@@ -186,6 +196,8 @@ async def _collect(answers: list[Answer]) -> list[list[Delta]]:
     async def one(answer: Answer) -> list[Delta]:
         return [delta async for delta in answer.deltas(streamed=False)]
 
+    if len(answers) == 1:
+        return [await one(answers[0])]
     parts: dict[int, list[Delta]] = {}
     wanted = list(range(len(answers)))
     while wanted:
@@ -223,31 +235,20 @@ async def _streamed(
         gone.cancel()
         raise
 
+    gone.cancel()  # from here on the server watches: it cancels what it reads from
+
     async def events() -> AsyncIterator[str]:
-        delta: Delta | None = first
-        following: asyncio.Future[Delta | None] | None = None
         try:
-            for chunk in shape.opening(answer.n):
-                yield _event(chunk)
-            while delta is not None:
+            opening = [*shape.opening(answer.n), shape.chunk(first)]
+            yield "".join(map(_event, opening))
+            async for delta in deltas:
                 yield _event(shape.chunk(delta))
-                following = asyncio.ensure_future(anext(deltas, None))
-                await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    return
-                delta = following.result()
             if usage:
                 yield _event(shape.usage_chunk([answer]))
             yield "data: [DONE]\n\n"
         except GatewayError as error:
             # Said in the stream, and no [DONE]: a broken answer must not look like a whole one.
             yield f"event: error\n{_event(errors.error_object(error, answer.request_id))}"
-        finally:
-            # Nothing is awaited here: the server cancels this generator when the client leaves,
-            # and would cancel every wait of its clean-up too. The cancelled read ends the answer.
-            gone.cancel()
-            if following is not None:
-                following.cancel()
 
     headers = {**answer.headers, "cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -49,6 +48,8 @@ def engine(
         grace_s=settings.grace_s,
         log_level=settings.log_level,
     )
+    import uvloop
+
     from gateway.engine_server.serve import run  # torch comes with it
 
-    asyncio.run(run(serving))
+    uvloop.run(run(serving))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import typer
@@ -22,9 +21,11 @@ app = typer.Typer()
 @coded
 def serve(config: ConfigFile = None, **given: Any) -> None:
     """Serve until stopped. Flags win over GATEWAY_* in the environment, and those over the file."""
+    import uvloop
+
     from gateway.serve import run
 
-    asyncio.run(run(read_settings(given, file=config)))
+    uvloop.run(run(read_settings(given, file=config)))
 
 
 @app.command("config")

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
-import httpx
+import aiohttp
 
 from gateway.engine.base import Delta, FinishReason, GenerationRequest
 from gateway.engine.detokenize import TokenTexts
@@ -238,31 +238,32 @@ class Dispatcher:
         wait.reschedule(loop.time() + self._timeouts.first_token_s)
         # Unique: two requests of one id are refused by some servers.
         request_id = f"{request.request_id}-{uuid4().hex[:8]}"
-        async with replica.server.answering(body, request_id) as events:
-            async for event in events:
-                deltas = reader.take(event)
-                if not deltas:
-                    continue
-                if progress.started() and not request.background:
-                    work.wait = None
-                    replica.progressed(work, len(request.prompt))
-                    self.waiting -= progress.request.n
-                    self.running += progress.request.n
-                for delta in deltas:
-                    replica.progressed(work, len(delta.token_ids))
-                    self.tokens_generated += len(delta.token_ids)
-                    progress.deliver(delta)
+        async with replica.server.answering(body, request_id) as arriving:
+            async for events in arriving:
+                for event in events:
+                    for delta in reader.take(event):
+                        if progress.started() and not request.background:
+                            work.wait = None
+                            replica.progressed(work, len(request.prompt))
+                            self.waiting -= progress.request.n
+                            self.running += progress.request.n
+                        replica.progressed(work, len(delta.token_ids))
+                        self.tokens_generated += len(delta.token_ids)
+                        progress.deliver(delta)
+                    if reader.complete:
+                        break
                 if reader.complete:
-                    await _read_out(events)
+                    await _read_out(arriving)
                     return
-                wait.reschedule(loop.time() + idle_s)
+                if progress.begun:
+                    wait.reschedule(loop.time() + idle_s)
         raise ServerFault(Fault.BROKEN, f"{replica.name} ended the stream before the answer did")
 
 
-async def _read_out(events: AsyncIterator[bytes]) -> None:
+async def _read_out(events: AsyncIterator[list[bytes]]) -> None:
     """Read what comes after an answer's end (`[DONE]`, the body's last chunk): a connection that is
     left before it cannot be used again. The client has its answer already."""
-    with contextlib.suppress(TimeoutError, ServerFault, httpx.HTTPError):
+    with contextlib.suppress(TimeoutError, ServerFault, aiohttp.ClientError):
         async with asyncio.timeout(_READ_OUT_S):
             async for _ in events:
                 pass

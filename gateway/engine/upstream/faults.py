@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import httpx
+import aiohttp
 
 
 class Fault(StrEnum):
@@ -37,12 +37,12 @@ class ServerFault(Exception):
         self.retry_after_s = retry_after_s
 
 
-def of_transport(error: httpx.HTTPError, server: str) -> ServerFault:
+def of_transport(error: aiohttp.ClientError, server: str) -> ServerFault:
     """The fault that a failed exchange is."""
     said = str(error) or type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return ServerFault(Fault.UNREACHABLE, f"{server} cannot be reached: {said}")
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, aiohttp.ServerTimeoutError):
         return ServerFault(Fault.SLOW, f"{server} did not answer in time ({said})")
     return ServerFault(Fault.BROKEN, f"{server} broke off: {said}")
 

@@ -17,8 +17,7 @@ class Timeouts:
     """Seconds that each step may take."""
 
     connect_s: float = 2.0  # also to wait for a free connection of the pool
-    write_s: float = 10.0  # to send a request
-    first_token_s: float = 60.0  # from the request sent to its first token
+    first_token_s: float = 60.0  # from a connection to the first token
     idle_s: float = 30.0  # from one token to the next
     load_s: float = 60.0  # to fetch and load an adapter
     check_s: float = 2.0  # to answer a health check, or to list the models

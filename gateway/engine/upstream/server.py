@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import aiohttp
 
 from gateway.engine.upstream.dialect import Dialect
 from gateway.engine.upstream.faults import Fault, ServerFault, of_transport
@@ -23,6 +23,10 @@ from gateway.engine.upstream.tries import Tries
 
 _ALREADY = re.compile(r"already (been )?loaded", re.IGNORECASE)
 _SAID_AT_MOST = 500  # characters of a server's error that are kept
+_SPARE = 8  # connections that checks and loads have beside those of requests
+# An unused connection is closed sooner than vLLM closes it (5 s): a request is never sent on one
+# that is just being closed there.
+_UNUSED_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Listed:
     parent: str | None
     max_len: int | None
     fingerprint: str | None = None  # of a base, where its server tells (`gateway engine`)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A whole answer."""
+
+    path: str
+    status: int
+    body: bytes
 
 
 class Server:
@@ -53,33 +66,20 @@ class Server:
         self._tries = tries
         self.dialect = dialect
         self._timeouts = timeouts
-        headers = {"accept-encoding": "identity"}  # events are to come as they are sent
+        self._generate = self.url + dialect.generate
+        # Events are to come as they are sent.
+        self._headers = {"accept-encoding": "identity", "content-type": "application/json"}
         if key:
-            headers["authorization"] = f"Bearer {key}"
-        self._client = httpx.AsyncClient(
-            base_url=self.url,
-            headers=headers,
-            # Reads are timed by step, not by socket.
-            timeout=httpx.Timeout(
-                connect=timeouts.connect_s,
-                pool=timeouts.connect_s,
-                write=timeouts.write_s,
-                read=None,
-            ),
-            limits=httpx.Limits(
-                max_connections=connections + 8,  # checks and loads do not wait for requests
-                max_keepalive_connections=connections + 8,
-                keepalive_expiry=60,
-            ),
-            trust_env=False,
-            verify=trust,
-        )
+            self._headers["authorization"] = f"Bearer {key}"
+        self._connections = connections
+        self._trust = trust
+        self._session: aiohttp.ClientSession | None = None
 
     async def check(self) -> None:
         """Raises ServerFault where the server does not say that it is well."""
         answer = await self._ask("GET", self.dialect.health, self._timeouts.check_s)
-        if answer.status_code != 200:
-            raise ServerFault(Fault.BROKEN, f"{self.url} is not well: {answer.status_code}")
+        if answer.status != 200:
+            raise ServerFault(Fault.BROKEN, f"{self.url} is not well: {answer.status}")
 
     async def listed(self) -> list[Listed]:
         """What it serves. Raises ServerFault."""
@@ -94,7 +94,7 @@ class Server:
             return None
         body = {"model": model, "prompt": text}
         answer = await self._ask("POST", self.dialect.tokenize, self._timeouts.check_s, body)
-        if answer.status_code in (404, 405, 501):
+        if answer.status in (404, 405, 501):
             return None
         return [int(one) for one in self._object(answer).get("tokens", [])]
 
@@ -107,10 +107,10 @@ class Server:
             return
         body = {"lora_name": name, "lora_path": path}
         answer = await self._ask("POST", self.dialect.load, self._timeouts.load_s, body)
-        said = _message(answer)
-        if answer.status_code == 200 or _ALREADY.search(said):
+        said = _message(answer.body)
+        if answer.status == 200 or _ALREADY.search(said):
             return  # what is there under this name has this content
-        if answer.status_code in (429, 503):  # it says nothing of the adapter
+        if answer.status in (429, 503):  # it says nothing of the adapter
             raise ServerFault(Fault.FULL, f"{self.url} loads nothing now: {said}")
         raise ServerFault(Fault.ADAPTER_REFUSED, f"{self.url} does not load it: {said}")
 
@@ -121,76 +121,107 @@ class Server:
         answer = await self._ask(
             "POST", self.dialect.unload, self._timeouts.load_s, {"lora_name": name}
         )
-        if answer.status_code not in (200, 400, 404):
-            raise ServerFault(Fault.BROKEN, f"{self.url} does not unload: {_message(answer)}")
+        if answer.status not in (200, 400, 404):
+            raise ServerFault(Fault.BROKEN, f"{self.url} does not unload: {_message(answer.body)}")
 
     async def fetch_at(self, fetcher: str, digest: str) -> str:
         """Have the fetcher beside the server get an adapter; the folder it is in then. Raises
         ServerFault: ADAPTER_REFUSED where it answered that it cannot."""
         url = f"{fetcher.rstrip('/')}/v1/adapters/{digest}"
         answer = await self._ask("POST", url, self._timeouts.load_s)
-        if answer.status_code != 200:
+        if answer.status != 200:
             raise ServerFault(
-                Fault.ADAPTER_REFUSED, f"{fetcher} does not fetch it: {_message(answer)}"
+                Fault.ADAPTER_REFUSED, f"{fetcher} does not fetch it: {_message(answer.body)}"
             )
         return str(self._object(answer)["path"])
 
     @asynccontextmanager
     async def answering(
         self, body: dict[str, Any], request_id: str
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Send a request; the data of its events, as they come. Raises ServerFault. Leaving the
-        context ends the exchange, and with it the server's work on it. Not timed."""
+    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """Send a request; the data of its events, those that came together in one list. Raises
+        ServerFault. Leaving the context ends the exchange, and with it the server's work on it.
+        Not timed."""
         headers = {"x-request-id": request_id}
         if self._tries is not None:
             headers |= self._tries.headers()
         with self._faults():
-            async with self._client.stream(
-                "POST", self.dialect.generate, json=body, headers=headers
+            async with self._http().post(
+                self._generate,
+                data=json.dumps(body).encode(),
+                headers=headers,
+                allow_redirects=False,
             ) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
+                if answer.status != 200:
                     raise self.dialect.refusal(
-                        answer.status_code,
-                        _message(answer),
+                        answer.status,
+                        _message(await answer.read()),
                         self.url,
                         answer.headers.get("retry-after"),
                     )
-                yield _events(answer)
+                try:
+                    yield _events(answer.content)
+                finally:
+                    if not answer.content.at_eof():
+                        answer.close()
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    def _http(self) -> aiohttp.ClientSession:
+        """The pool, made on the loop that first asks."""
+        if self._session is None:
+            timeouts = self._timeouts
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections + _SPARE,
+                    keepalive_timeout=_UNUSED_S,
+                    ssl=self._trust,
+                ),
+                # Reads are timed by step, not by socket.
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=timeouts.connect_s, sock_connect=timeouts.connect_s
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
 
     async def _ask(
-        self, method: str, url: str, limit_s: float, body: dict[str, Any] | None = None
-    ) -> httpx.Response:
+        self, method: str, path: str, limit_s: float, body: dict[str, Any] | None = None
+    ) -> _Said:
+        url = path if "://" in path else self.url + path
+        data = None if body is None else json.dumps(body).encode()
         with self._faults():
             try:
-                async with asyncio.timeout(limit_s):
-                    return await self._client.request(method, url, json=body)
+                async with (
+                    asyncio.timeout(limit_s),
+                    self._http().request(method, url, data=data, allow_redirects=False) as answer,
+                ):
+                    return _Said(path, answer.status, await answer.read())
             except TimeoutError:
                 raise ServerFault(
-                    Fault.SLOW, f"{self.url} did not answer {method} {url} in {limit_s:g} s"
+                    Fault.SLOW, f"{self.url} did not answer {method} {path} in {limit_s:g} s"
                 ) from None
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise of_transport(error, self.url) from error
 
-    def _object(self, answer: httpx.Response) -> dict[str, Any]:
+    def _object(self, answer: _Said) -> dict[str, Any]:
         try:
-            found = answer.json()
+            found = json.loads(answer.body)
         except ValueError:
             found = None
-        if answer.status_code != 200 or not isinstance(found, dict):
+        if answer.status != 200 or not isinstance(found, dict):
             raise ServerFault(
                 Fault.BROKEN,
-                f"{self.url} answered {answer.request.url.path} with {answer.status_code}: "
-                f"{_message(answer)}",
+                f"{self.url} answered {answer.path} with {answer.status}: {_message(answer.body)}",
             )
         return found
 
@@ -209,25 +240,25 @@ def parse_models(said: Any) -> list[Listed]:
         raise ServerFault(Fault.BROKEN, f"no list of models: {str(said)[:200]}") from None
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
     """The data of server-sent events (one line each, as these servers send them)."""
     rest = b""
-    async for piece in answer.aiter_raw():
+    async for piece in content.iter_any():
         lines = (rest + piece).split(b"\n")
         rest = lines.pop()
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
+        events = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        if events:
+            yield events
     if rest.startswith(b"data:"):
-        yield rest[5:].strip()
+        yield [rest[5:].strip()]
 
 
-def _message(answer: httpx.Response) -> str:
+def _message(body: bytes) -> str:
     """What a server said about its refusal."""
     try:
-        said = answer.json()
+        said = json.loads(body)
     except ValueError:
-        return answer.text[:_SAID_AT_MOST]
+        return body.decode(errors="replace")[:_SAID_AT_MOST]
     if isinstance(said, dict):
         for key in ("error", "error_message", "message", "detail"):
             inner = said.get(key)
