@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from gateway import __version__
 from gateway.cli import offline
 from gateway.cli.client import AdminClient
 from gateway.cli.options import ADMIN_URL, STATE, AdminUrl, AsJson, State
@@ -115,7 +116,8 @@ def verify_chain(
     admin_url: AdminUrl = ADMIN_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Check the hash chain: any edit of the past, a lost or an added event breaks it.
+    """Check the hash chain: any edit of the past, a lost or an added event breaks it. And whether
+    this version can read every event: a gateway of it would serve nothing past one that it cannot.
 
     The chain alone cannot tell a log that was cut short, or written anew from some point on; note
     the head that is printed in another place, and give it with --head next time.
@@ -125,25 +127,33 @@ def verify_chain(
     broken = verify(records)
     if broken is None and noted is not None:
         broken = _differs(records, noted)
+    unread = None if broken is not None else _unread(records)
     last = records[-1] if records else None
     unchained = sum(not record.hash for record in records)
     if as_json:
         print_json(
             {
-                "ok": broken is None,
+                "ok": broken is None and unread is None,
                 "events": len(records),
                 "before_the_chain": unchained,
                 "head": None if last is None else f"{last.revision}:{last.hash}",
                 "first_bad_revision": broken,
+                "first_unreadable_revision": None if unread is None else unread[0],
             }
         )
-        if broken is not None:
+        if broken is not None or unread is not None:
             raise typer.Exit(REFUSED)
         return
     if broken is not None:
         fail(
             f"the log is not what was written: revision {broken} is edited, missing or out of "
             "place; compare it with a backup or an earlier export",
+            REFUSED,
+        )
+    if unread is not None:
+        fail(
+            f"the log is as it was written, but version {__version__} cannot read revision "
+            f"{unread[0]} ({unread[1]}); a gateway of this version would not serve it",
             REFUSED,
         )
     print(f"{len(records)} events, each as it was written")
@@ -172,6 +182,16 @@ def _selection(
 
 def _selected(records: Iterable[Record], selection: Selection) -> Iterator[Record]:
     return (record for record in records if selection.takes(_event(record)))
+
+
+def _unread(records: Iterable[Record]) -> tuple[int, str] | None:
+    """The first revision that this version cannot read, with the reason."""
+    for record in records:
+        try:
+            event_of(record)
+        except ValueError as error:
+            return record.revision, str(error)
+    return None
 
 
 def _event(record: Record) -> Event:

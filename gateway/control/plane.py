@@ -198,8 +198,8 @@ class ControlPlane(Operations):
             self.not_ready = None
             if not copied:
                 self.not_ready = (
-                    f"the log is away and there is no copy of it at {self._history.copy.path} to "
-                    f"serve from: {error.message}"
+                    f"there is no table to serve: of the log, {error.message}; of its copy "
+                    f"{self._history.copy.path}, nothing that this version can read"
                 )
                 log.error("not ready: %s", self.not_ready)
         else:

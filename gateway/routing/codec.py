@@ -29,7 +29,9 @@ def decode_change(text: str) -> Change:
     version = stated.pop("v", None)
     if version != VERSION:
         raise ValueError(f"event version {version} is not {VERSION}; upgrade the gateway")
-    EventKind(str(stated.get("kind")))
+    kind = stated.get("kind")
+    if kind not in set(EventKind):
+        raise ValueError(f"event kind {kind!r} is unknown; upgrade the gateway")
     change = _CHANGES.validate_python(stated)
     # A field this version does not know may carry meaning that a fold would lose.
     unknown = stated.keys() - {field.name for field in fields(change)}

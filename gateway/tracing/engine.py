@@ -124,6 +124,7 @@ class _TracedStream:
                 yield delta
         except GatewayError as error:
             _fail(self._span, self._traced, error.code)
+            self._end(failed=True)
             raise
         finally:
             self._end()
@@ -132,14 +133,16 @@ class _TracedStream:
         self._stream.cancel()
         self._end()
 
-    def _end(self) -> None:
+    def _end(self, *, failed: bool = False) -> None:
         if self._ended:
             return
         self._ended = True
         span = self._span
-        said = [one or FinishReason.CANCELLED for one in self._finished]
-        span.set_attribute(names.FINISH, [one.value for one in said])
-        span.set_attribute(names.RESPONSE_MODEL, self._model)
+        if not failed:
+            said = [one or FinishReason.CANCELLED for one in self._finished]
+            span.set_attribute(names.FINISH, [one.value for one in said])
+        if self._tokens or None not in self._finished:
+            span.set_attribute(names.RESPONSE_MODEL, self._model)
         span.set_attribute(names.OUTPUT_TOKENS, self._tokens)
         span.end()
 

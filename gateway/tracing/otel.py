@@ -59,7 +59,8 @@ class Exporting:
         sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         sending.start()
         await asyncio.to_thread(sending.join, limit_s)
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # a repetition ends
+        if sending.is_alive():  # a repetition under way ends
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _traces(endpoint: str) -> str:

@@ -22,7 +22,7 @@ from tests.deploy.promtool import (
     shipped_rules,
 )
 
-OPERATIONS = ROOT / "docs" / "operations.md"
+RUNBOOKS = ROOT / "docs" / "operations" / "runbooks.md"
 _SERIES = re.compile(r"\b(gateway_[a-z0-9_]+)\b")
 
 
@@ -68,22 +68,25 @@ def test_an_alert_says_what_it_is_how_urgent_and_where_its_runbook_is(rule: Rule
     assert rule.annotations.keys() == {"summary", "description", "runbook_url"}
     assert rule.labels["severity"] in {"critical", "warning"}
     page, _, anchor = rule.annotations["runbook_url"].partition("#")
-    assert (ROOT / page) == OPERATIONS
+    assert (ROOT / page) == RUNBOOKS
     assert anchor == rule.name.lower()
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule.name))
-def test_a_runbook_says_what_it_means_and_gives_a_first_command(rule: Rule) -> None:
-    text = OPERATIONS.read_text(encoding="utf-8")
+def test_a_runbook_says_what_it_means_gives_a_first_command_and_when_to_escalate(
+    rule: Rule,
+) -> None:
+    text = RUNBOOKS.read_text(encoding="utf-8")
     found = re.search(rf"^### {rule.name}\n\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found, f"docs/operations.md has no runbook {rule.name}"
+    assert found, f"{RUNBOOKS.name} has no runbook {rule.name}"
     meaning, _, steps = found[1].partition("\n1. ")
     assert meaning.strip()
     assert "`" in steps.splitlines()[0], "the first step is a command"
+    assert re.search(r"^Escalate when \S", steps, re.MULTILINE)
 
 
 def test_no_runbook_is_of_an_alert_that_does_not_exist() -> None:
-    headings = re.findall(r"^### (Gateway\w+)$", OPERATIONS.read_text(), re.MULTILINE)
+    headings = re.findall(r"^### (Gateway\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(rule.name for rule in alerts())
 
 

@@ -17,7 +17,11 @@ APPS: dict[str, Any] = {
     "gateway": typer.main.get_command(gateway_app),
     "trainer": typer.main.get_command(trainer_app),
 }
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "reference"),
+]
 _TYPED = re.compile(r"^ *(?:\.venv/bin/)?((?:gateway|trainer) .*)$", re.MULTILINE)
 _NAMED = re.compile(r"`(?:\.venv/bin/)?((?:gateway|trainer) [a-z][^`]*)`")
 

@@ -30,9 +30,18 @@ def test_the_committed_documentation_is_what_the_code_makes() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        path = target.split("#")[0]
-        if path and "://" not in target:
-            assert (page.parent / path).exists(), f"{page}: {target} leads nowhere"
+        path, _, anchor = target.partition("#")
+        if "://" not in target:
+            to = page.parent / path if path else page
+            assert to.exists(), f"{page}: {target} leads nowhere"
+            if anchor and to.suffix == ".md":
+                assert anchor in anchors(to), f"{page}: {target} names no heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to headings of `page` are called."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_schema_of_routes_yaml_accepts_the_shipped_file() -> None:

@@ -9,6 +9,15 @@ from typing import Any
 import pytest
 
 from scripts.docs import figures
+from scripts.docs.tables.capacity import (
+    capacity_engine,
+    capacity_gateway,
+    capacity_guard,
+    capacity_memory,
+    machines,
+    planned,
+    seconds_each,
+)
 from scripts.docs.tables.engine import engine, engine_gpu
 
 ONE: dict[str, Any] = {
@@ -60,3 +69,35 @@ def test_every_other_machine_has_its_own_tables(results: Path) -> None:
     page = engine_gpu()
     assert page.count("Read on a GPU") == 2
     assert "engine.json" not in page
+
+
+def test_capacity_follows_from_the_figures_by_the_stated_formulas(results: Path) -> None:
+    assert planned(64.0, 32) == pytest.approx(0.7 * 2)
+    assert seconds_each(16, 64.0, 32) == 8.0
+    assert [machines(wanted, 64.0, 32) for wanted in (1, 1.4, 1.5, 100)] == [1, 1, 2, 72]
+    (results / "engine.json").write_text(json.dumps(ONE))
+    page = capacity_engine()
+    assert "| 16 | 180 | 3.95 | 340,956 | 2.8 | 1, 3, 26 |" in page
+    assert "`benchmarks/results/engine.json`" in page
+
+
+def test_capacity_without_figures_says_so_and_with_some_leaves_the_others_out(
+    results: Path,
+) -> None:
+    for made in (capacity_engine, capacity_gateway, capacity_guard, capacity_memory):
+        assert made() == "Not read yet.\n"
+    control = {"figures": {"bytes_per_route": {"10": 1000, "10000": 500}}, "at": "", "machine": {}}
+    (results / "control.json").write_text(json.dumps(control))
+    assert "| 10,000 routes, MB | 5.0 |" in capacity_memory()
+    row = {"per_core_second": 1000.0}
+    gateway = {
+        "figures": {
+            "gateways": {"this gateway": {"whole": {"16": row}, "stream": {"16": {}}}},
+            "slow_streams": {"kib_a_stream": 100.0},
+        },
+        "machine": {},
+    }
+    (results / "gateway.json").write_text(json.dumps(gateway))
+    assert "| whole answers, 16 connections | 1000 | 700 | 2 |" in capacity_gateway()
+    assert "streams, 16 connections" not in capacity_gateway()
+    assert "| 1,000 open streams, MB | 102 |" in capacity_memory()

@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scripts.docs.tables.adapters import adapters
+from scripts.docs.tables.capacity import (
+    capacity_engine,
+    capacity_gateway,
+    capacity_guard,
+    capacity_memory,
+)
 from scripts.docs.tables.control import control
 from scripts.docs.tables.engine import engine, engine_gpu
 from scripts.docs.tables.forgetting import forgetting
@@ -18,6 +24,10 @@ from scripts.docs.tables.guard import guard_answers, guard_live, guard_pool, gua
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "adapters": adapters,
+    "capacity-engine": capacity_engine,
+    "capacity-gateway": capacity_gateway,
+    "capacity-guard": capacity_guard,
+    "capacity-memory": capacity_memory,
     "control": control,
     "engine": engine,
     "engine-gpu": engine_gpu,

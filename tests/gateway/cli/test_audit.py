@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
+from gateway.log.record import from_line, hash_of, to_line
 from gateway.log.sqlite import FILE_NAME
 from tests.gateway.cli.conftest import NOBODY, Cli
 from tests.gateway.conftest import World
@@ -41,6 +43,25 @@ async def test_the_chain_is_whole_online_offline_and_in_an_export(cli: Cli, tmp_
     assert (done.code, done.out) == (0, "")
     assert (await cli("audit", "verify", "--file", str(file), "--json")).json == online.json
     assert (await cli("audit", "verify", "--head", online.json["head"])).code == 0
+
+
+async def test_verify_tells_a_log_that_this_version_cannot_serve(
+    cli: Cli, world: World, tmp_path: Path
+) -> None:
+    await some_history(cli)
+    file = tmp_path / "audit.jsonl"
+    await cli("audit", "export", "--out", str(file))
+    lines = [from_line(line) for line in file.read_text().splitlines()]
+    newer = replace(lines[-1], revision=5, change='{"v": 2, "kind": "route_disabled"}')
+    newer = replace(newer, hash=hash_of(newer, lines[-1].hash))
+    file.write_text("\n".join(map(to_line, [*lines, newer])))
+    found = await cli("audit", "verify", "--file", str(file))
+    assert found.code == 1
+    assert "cannot read revision 5" in found.err
+    as_json = await cli("audit", "verify", "--file", str(file), "--json")
+    assert (as_json.code, as_json.json["ok"]) == (1, False)
+    assert as_json.json["first_bad_revision"] is None
+    assert as_json.json["first_unreadable_revision"] == 5
 
 
 async def test_an_edit_of_the_past_is_found_in_the_file(cli: Cli, world: World) -> None:
