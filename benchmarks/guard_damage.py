@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -26,17 +27,9 @@ ROOT = Path(__file__).parents[1]
 SECTION = "package-section/2"
 FACTS = "package-facts/2"
 REFUSAL = "I'm sorry, but I can't help with that."
-LABELS = (
-    "admin",
-    "editors",
-    "electronics",
-    "fonts",
-    "games",
-    "graphics",
-    "mail",
-    "math",
-    "net",
-    "sound",
+_SUITE = ROOT / "recipes/package-section/suite/suite.yaml"
+LABELS: tuple[str, ...] = tuple(
+    yaml.safe_load(_SUITE.read_text(encoding="utf-8"))["checks"][0]["params"]["labels"]
 )
 _RATE = 2e-3
 

@@ -11,17 +11,17 @@ from pydantic import Field
 
 from gateway.api.answers import Shown
 from gateway.metrics import Metrics
+from gateway.outcomes import is_failure
 
 # By workflow and target: requests that ended, and those of them that failed.
 Totals = Mapping[tuple[str, str], tuple[float, float]]
-_NOT_FAILED = ("ok", "cancelled")  # a client that left is no fault of what answers
 
 
 class Rate(Shown):
     """How many requests to one target ended, a second."""
 
     per_s: float = Field(description="requests that ended, a second")
-    failed_per_s: float = Field(description="those of them that ended with an error")
+    failed_per_s: float = Field(description="those of them that failed by no fault of the client")
 
 
 class Rates(Shown):
@@ -48,7 +48,7 @@ def read(metrics: Metrics, clock_s: float) -> Reading:
     for labels, value in _samples(metrics.requests):
         key = labels["workflow"], labels["target"]
         ended, failed = totals.get(key, (0.0, 0.0))
-        bad = 0.0 if labels["outcome"] in _NOT_FAILED else value
+        bad = value if is_failure(labels["outcome"]) else 0.0
         totals[key] = ended + value, failed + bad
     return Reading(clock_s, totals, sum(value for _, value in _samples(metrics.tokens_out)))
 

@@ -64,26 +64,23 @@ def explain(
     client = AdminClient(admin_url)
     data = client.call("GET", "/guard")
     arms = [guard for guard in data["guards"] if guard["workflow"] == workflow]
-    if as_json and arms:
-        print_json({"arms": arms})
+    beside = {
+        kind: [one for one in data[kind] if one["workflow"] == workflow]
+        for kind in ("shadows", "probes")
+    }
+    watched = arms or any(beside.values()) or workflow in data["unseen"]
+    if as_json and watched:
+        print_json({"arms": arms, **beside})
         return
     for line in _hands(client.call("GET", "/routes")["workflows"].get(workflow)):
         print(line)
-    beside = [
-        line
-        for kind, lines_of in (("shadows", _shadow_lines), ("probes", _probe_lines))
-        for one in data[kind]
-        if one["workflow"] == workflow
-        for line in lines_of(one)
-    ]
-    for line in beside:
-        print(line)
-    if not arms:
-        if workflow in data["unseen"]:
-            print(f"{workflow}: its guard has seen no answer of this version yet")
-        elif not beside:
-            raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
-        return
+    for kind, lines_of in (("shadows", _shadow_lines), ("probes", _probe_lines)):
+        for one in beside[kind]:
+            print("\n".join(lines_of(one)))
+    if workflow in data["unseen"]:
+        print(f"{workflow}: its guard has seen no answer of this version yet")
+    if not watched:
+        raise NotFound(f"workflow {workflow!r} has no guard; routes.yaml gives it one")
     for arm in arms:
         _explain(arm)
 

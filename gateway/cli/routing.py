@@ -12,16 +12,12 @@ from gateway.cli import offline
 from gateway.cli.client import AdminClient, Unreachable
 from gateway.cli.options import (
     ADMIN_URL,
-    STATE,
-    WAIT_S,
     AdminUrl,
     AsJson,
     Expected,
     InFlight,
     Local,
     Reason,
-    State,
-    Wait,
     Workflow,
 )
 from gateway.cli.outcomes import (
@@ -33,6 +29,7 @@ from gateway.cli.outcomes import (
     print_replicas,
     silent_replicas,
 )
+from gateway.cli.way import Way, on_workflow
 from gateway.errors import BadInput
 from gateway.routing import commands
 
@@ -72,127 +69,99 @@ def apply(
 
 
 @app.command()
+@on_workflow
 @coded
 def disable(
     workflow: Workflow,
     reason: Reason,
     in_flight: InFlight = "finish",
     local: Local = False,
-    wait: Wait = WAIT_S,
-    expected: Expected = None,
-    state: State = STATE,
-    admin_url: AdminUrl = ADMIN_URL,
-    as_json: AsJson = False,
+    *,
+    way: Way,
 ) -> None:
     """Send a workflow to its fallback, until it is enabled again."""
     command(
-        admin_url,
-        state,
+        way,
         workflow,
         "disable",
-        order(reason, expected, in_flight=in_flight, local=local, wait_s=wait),
+        reason,
         lambda now, _: commands.disable(now, workflow, in_flight),
-        as_json,
+        in_flight=in_flight,
+        local=local,
     )
 
 
 @app.command()
+@on_workflow
 @coded
 def enable(
     workflow: Workflow,
     reason: Reason = "",
-    wait: Wait = WAIT_S,
-    expected: Expected = None,
-    state: State = STATE,
-    admin_url: AdminUrl = ADMIN_URL,
-    as_json: AsJson = False,
+    *,
+    way: Way,
 ) -> None:
     """Lift a disable."""
-    command(
-        admin_url,
-        state,
-        workflow,
-        "enable",
-        order(reason, expected, wait_s=wait),
-        lambda now, _: commands.enable(now, workflow),
-        as_json,
-    )
+    command(way, workflow, "enable", reason, lambda now, _: commands.enable(now, workflow))
 
 
 @app.command()
+@on_workflow
 @coded
 def rollback(
     workflow: Workflow,
     reason: Reason = "rollback",
     to: Annotated[int | None, typer.Option(help="Revision; default: the last other route.")] = None,
     in_flight: InFlight = "finish",
-    wait: Wait = WAIT_S,
-    expected: Expected = None,
-    state: State = STATE,
-    admin_url: AdminUrl = ADMIN_URL,
-    as_json: AsJson = False,
+    *,
+    way: Way,
 ) -> None:
     """Pin a workflow to its route at an earlier revision."""
     command(
-        admin_url,
-        state,
+        way,
         workflow,
         "rollback",
-        order(reason, expected, to=to, in_flight=in_flight, wait_s=wait),
+        reason,
         lambda _, events: commands.rollback(events, workflow, to, in_flight, lambda _: None),
-        as_json,
+        to=to,
+        in_flight=in_flight,
     )
 
 
 @app.command()
+@on_workflow
 @coded
 def resume(
     workflow: Workflow,
     reason: Reason = "",
-    wait: Wait = WAIT_S,
-    expected: Expected = None,
-    state: State = STATE,
-    admin_url: AdminUrl = ADMIN_URL,
-    as_json: AsJson = False,
+    *,
+    way: Way,
 ) -> None:
     """Lift a rollback's pin: the file rules again. Without one: begin an aborted canary again."""
-    command(
-        admin_url,
-        state,
-        workflow,
-        "resume",
-        order(reason, expected, wait_s=wait),
-        lambda now, _: commands.resume(now, workflow),
-        as_json,
-    )
+    command(way, workflow, "resume", reason, lambda now, _: commands.resume(now, workflow))
 
 
 def command(
-    url: str,
-    state: str,
-    workflow: str,
-    verb: str,
-    body: dict[str, Any],
-    decide: offline.Decide,
-    as_json: bool,
+    way: Way, workflow: str, verb: str, reason: str, decide: offline.Decide, **more: Any
 ) -> None:
-    """Send a command, or write it to the log where the gateway is down."""
+    """Send a command, or write it to the log where the gateway is down. `more`: what its body
+    says besides."""
+    body = order(reason, way.expected, wait_s=way.wait, **more)
     try:
-        done = AdminClient(url).call("POST", f"/workflows/{workflow}/{verb}", body)
+        done = AdminClient(way.admin_url).call("POST", f"/workflows/{workflow}/{verb}", body)
     except Unreachable:
         done = offline.append(
-            state, decide, workflow, body["actor"], body["reason"], body["expected_revision"]
+            way.state, decide, workflow, body["actor"], body["reason"], way.expected
         )
     silent = silent_replicas(done)
-    if as_json:
+    if way.as_json:
         print_json(done)
     else:
         print_change(done)
         print_replicas(done)
         if done.get("offline"):
             print(
-                f"the gateway is down: written to the log in {offline.shown(state)}; its next "
+                f"the gateway is down: written to the log in {offline.shown(way.state)}; its next "
                 "start obeys"
             )
     if silent:
-        fail(f"{', '.join(silent)} did not acknowledge within {body['wait_s']:g} s", UNKNOWN)
+        fail(f"{', '.join(silent)} did not acknowledge within {way.wait:g} s", UNKNOWN)

@@ -9,17 +9,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-# What ends a request without being a failure of what serves it.
-_ENDS_WELL = frozenset({"ok", "cancelled"})
-_CLIENTS_OWN = frozenset(
-    {
-        "invalid_value",
-        "context_length_exceeded",
-        "unsupported_parameter",
-        "model_not_found",
-        "not_found",
-    }
-)
+from gateway.outcomes import is_failure
+
 _FIRST_TOKEN = "gateway_time_to_first_token_seconds_bucket"
 
 Buckets = Mapping[float, float]  # observations up to a bound in seconds
@@ -59,7 +50,7 @@ def read(page: str, at: float) -> Reading:
             match sample.name:
                 case "gateway_requests_total":
                     requests[workflow] += sample.value
-                    if sample.labels["outcome"] not in _ENDS_WELL | _CLIENTS_OWN:
+                    if is_failure(sample.labels["outcome"]):
                         failed[workflow] += sample.value
                 case "gateway_generated_tokens_total":
                     tokens[workflow] += sample.value

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import yaml
 
 from tests.deploy.dashboard import GRAFANA, PATH, panels, queries
 from tests.deploy.promtool import check_expressions
+from tests.deploy.test_rules import exposed
 
 
 def test_every_expression_is_promql(tmp_path: Path) -> None:
     check_expressions(
         {f"{query.panel} {n}": query.filled("5m") for n, query in enumerate(queries())}, tmp_path
     )
+
+
+def test_every_query_reads_series_that_exist() -> None:
+    known = exposed()
+    for query in queries():
+        if ":" not in query.expr:  # recorded ones are the rules' own
+            assert set(re.findall(r"\b(gateway_[a-z0-9_]+)\b", query.expr)) <= known, query
 
 
 def test_panels_have_names_of_their_own_and_do_not_overlap() -> None:

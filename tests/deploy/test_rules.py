@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from gateway.metrics import Metrics
+from gateway.outcomes import NO_FAILURES
 from scripts.docs.figures import ROOT
 from scripts.docs.parts import parts
 from tests.deploy.promtool import (
@@ -98,3 +99,9 @@ def test_a_rule_reads_series_that_exist(rule: Rule) -> None:
     for name in recorded:
         expr = expr.replace(name, "")
     assert set(_SERIES.findall(expr)) <= known
+
+
+def test_the_recording_rule_counts_the_failures_that_the_console_and_watch_count() -> None:
+    (rule,) = (made for made in shipped_rules() if made.name.endswith("requests_failed:rate5m"))
+    (listed,) = re.findall(r'outcome!~"([^"]+)"', rule.expr)
+    assert set(listed.split("|")) == NO_FAILURES

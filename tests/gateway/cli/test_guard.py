@@ -43,3 +43,6 @@ async def test_explain_tells_its_own_evidence_and_that_of_all_gateways(pooled: W
     status = await cli("guard", "status")
     assert "triage@1" in status.out
     assert "at 3 they hold their trips" in status.out
+    as_json = (await cli("guard", "explain", "triage", "--json")).json
+    assert as_json.keys() == {"arms", "shadows", "probes"}
+    assert [arm["workflow"] for arm in as_json["arms"]] == ["triage"]
