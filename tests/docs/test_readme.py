@@ -65,6 +65,7 @@ class Shell:
         """What `command` prints; fails where it does."""
         for written, meant in (
             ("localhost:8000", f"127.0.0.1:{self.inference}"),
+            (".venv/bin/python", sys.executable),
             (".venv/bin/gateway", f"{sys.executable} -m gateway.cli.main"),
             ("/path/to/peft-adapter", str(self.folder / "peft-adapter")),
         ):

@@ -121,7 +121,9 @@ async def test_a_target_that_does_better_than_the_base_stays_and_both_are_counte
     (one,) = shown["probes"]
     assert (one["workflow"], one["set"], one["last"]) == ("triage", "tiny", "whole")
     assert {suite["suite"]: suite["base"] for suite in one["suites"]} == {"even": 1, "odd": 1}
-    said = (await Cli(probed.admin, str(probed.settings.state))("guard", "explain", "triage")).out
+    cli = Cli(probed.admin, str(probed.settings.state))
+    assert (await cli("guard", "explain", "triage", "--json")).json["probes"] == [one]
+    said = (await cli("guard", "explain", "triage")).out
     assert "triage on triage@1, probes of set tiny, 40 items every 600 s: 1 rounds" in said
     assert f"even: bad 0.0%, the base's 100.0%, over {suites['even'].pairs} items" in said
     async with httpx.AsyncClient(base_url=probed.inference) as http:
