@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli import upkeep
 from gateway.cli.client import AdminClient
 from gateway.cli.options import ADMIN_URL, AdapterName, AdminUrl, AsJson, Reason
 from gateway.cli.outcomes import by, coded, print_change, print_json
 from gateway.cli.routing import order
 
 app = typer.Typer(no_args_is_help=True, help="The registry's adapters.")
+app.add_typer(upkeep.app)
 
 
 @app.command("list")

@@ -9,10 +9,13 @@ from gateway.errors import BadInput
 from gateway.model.source import default_cache
 from gateway.registry.base import AdapterRegistry
 from gateway.registry.cache import AdapterCache
+from gateway.registry.garbage import Collectable
 from gateway.registry.location import is_url
 from gateway.registry.objects import ObjectStore
 from gateway.registry.remote import RemoteRegistry
+from gateway.registry.remote_garbage import ObjectGarbage
 from gateway.registry.store import Registry
+from gateway.registry.store_garbage import FolderGarbage
 
 
 def open_registry(
@@ -31,3 +34,12 @@ def open_registry(
     own = hashlib.sha256(store.url.rstrip("/").encode()).hexdigest()[:16]
     folder = (cache or default_cache() / "adapters") / own
     return RemoteRegistry(store, AdapterCache(folder, cache_bytes))
+
+
+def open_garbage(location: str) -> Collectable:
+    """The same registry, for its collection. Raises BadInput, also for a folder that is away."""
+    if is_url(location):
+        return ObjectGarbage(ObjectStore(location))
+    if not Path(location).is_dir():
+        raise BadInput(f"registry: there is no folder {location}", param="registry")
+    return FolderGarbage(Registry(Path(location)))
