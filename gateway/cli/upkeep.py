@@ -133,7 +133,8 @@ def gc(
         print(f"{ref!s:<32} kept: a log named it meanwhile")
     for ref in done.damaged:
         print(f"{ref!s:<32} kept: damaged (`gateway adapters verify`), and named by no log")
-    size = sum(each.size_bytes for each in (*done.removed, *done.leftovers))
+    sizes = [each.size_bytes for each in done.removed]
+    size = sum(sizes) + sum(each.size_bytes for each in done.leftovers)
     print(
         f"{len(done.removed)} adapters and {len(done.leftovers)} leftovers {verb}, {size:,} bytes; "
         f"kept: {done.named} that a log names, {done.young} younger than {older_than}"
