@@ -208,7 +208,7 @@ async def run(settings: Settings) -> None:
 
 
 def _engine(settings: Settings, tracing: Tracing | None, at_hand: AtHand) -> Engine:
-    """The model in this process, or on servers. Torch is imported only where it computes here."""
+    """The model in this process, or on servers."""
     files = resolve_model(settings.model, fingerprint_known=settings.fingerprint, progress=say)
     if settings.engine == "upstream":
         from gateway.engine.upstream.engine import UpstreamEngine

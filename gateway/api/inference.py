@@ -175,9 +175,10 @@ async def _answer(
                 return Response(status_code=499)  # nobody is there to read it
             parts = work.result()
         finally:
-            for task in (gone, work):
-                task.cancel()
-            await asyncio.gather(gone, work, return_exceptions=True)
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
         return JSONResponse(shape.whole(answers, parts), headers=answers[0].headers)
     except GatewayError as error:
         return errors.respond(error, answers[0].headers, request_id=answers[0].request_id)

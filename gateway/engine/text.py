@@ -20,13 +20,16 @@ class HuggingFaceText:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
         if not self.tokenizer.is_fast:
             raise BadInput(f"{path} has no fast tokenizer (tokenizer.json); convert it once")
+        # Asked directly: the way through transformers takes as long again for a short text.
+        self._backend: Any = self.tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
         self.eos_ids = self._eos_ids(path)
         self.architecture = _architecture(path)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, with the special tokens a bare prompt gets."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        return ids
+        return self._ids(text, special=True)
 
     def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of a conversation, ready for the answer. Raises BadInput (`messages`)."""
@@ -39,8 +42,7 @@ class HuggingFaceText:
             )
         except (TemplateError, TypeError, KeyError) as error:
             raise BadInput(f"the chat template refuses it: {error}", param="messages") from None
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return self._ids(text, special=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of `token_ids`, special tokens left out."""
@@ -55,6 +57,11 @@ class HuggingFaceText:
             list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
+
+    def _ids(self, text: str, *, special: bool) -> list[int]:
+        (found,) = self._backend.encode_batch_fast([text], add_special_tokens=special)
+        ids: list[int] = found.ids
+        return ids
 
     def _eos_ids(self, path: Path) -> frozenset[int]:
         """Every token that ends an answer, by tokenizer, config and generation config."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -58,7 +58,10 @@ class Progress:
 
     def deliver(self, delta: Delta) -> None:
         """Give it to the client: for each choice, where one answer stands for all."""
-        alike = range(self.request.n) if _alike(self.request) else (delta.index,)
+        if self.request.n == 1:
+            alike: Iterable[int] = (delta.index,)
+        else:
+            alike = range(self.request.n) if _alike(self.request) else (delta.index,)
         for index in alike:
             if delta.finish is not None:
                 self.open.discard(index)
@@ -240,18 +243,20 @@ class Dispatcher:
         request_id = f"{request.request_id}-{uuid4().hex[:8]}"
         async with replica.server.answering(body, request_id) as arriving:
             async for events in arriving:
+                tokens = 0
                 for event in events:
                     for delta in reader.take(event):
-                        if progress.started() and not request.background:
+                        if not progress.begun and progress.started() and not request.background:
                             work.wait = None
                             replica.progressed(work, len(request.prompt))
                             self.waiting -= progress.request.n
                             self.running += progress.request.n
-                        replica.progressed(work, len(delta.token_ids))
-                        self.tokens_generated += len(delta.token_ids)
+                        tokens += len(delta.token_ids)
                         progress.deliver(delta)
                     if reader.complete:
                         break
+                replica.progressed(work, tokens)
+                self.tokens_generated += tokens
                 if reader.complete:
                     await _read_out(arriving)
                     return

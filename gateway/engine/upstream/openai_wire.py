@@ -6,15 +6,15 @@ Pure: bytes in, values out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic_core import from_json
 
 from gateway.engine.base import (
     Delta,
     FinishReason,
     GenerationRequest,
-    SamplingParams,
     TokenLogprob,
     TopToken,
 )
@@ -105,6 +105,8 @@ class OpenAIReader:
         self._texts = texts
         self._open = set(range(request.n))
         self._begun: set[int] = set()
+        sampling = request.sampling
+        self._scored = sampling.logprobs is not None or sampling.prompt_logprobs is not None
 
     @property
     def complete(self) -> bool:
@@ -117,7 +119,7 @@ class OpenAIReader:
         if data == b"[DONE]":
             return []
         try:
-            event: Any = json.loads(data)
+            event: Any = from_json(data)
             if "error" in event:
                 raise _said(event["error"])
             self._check_model(event.get("model"))
@@ -139,15 +141,12 @@ class OpenAIReader:
         if index not in self._open:
             raise ValueError(f"there is no open choice {index}")
         ids: list[int] = choice.get("token_ids") or []
-        if not isinstance(choice["text"], str) or not all(isinstance(one, int) for one in ids):
+        if not isinstance(choice["text"], str) or not {int}.issuperset(map(type, ids)):
             raise ValueError("text or token_ids")
-        scores = self._scores(choice.get("logprobs"), sampling)
+        scores: tuple[TokenLogprob, ...] = ()
         prompt: tuple[TokenLogprob, ...] | None = None
-        if index not in self._begun and sampling.prompt_logprobs is not None:
-            length = len(self._request.prompt)
-            prompt = _cut(scores[:length], sampling.prompt_logprobs)
-            prompt = prompt[sampling.prompt_logprobs_from :]
-            scores = scores[length:]
+        if self._scored:
+            scores, prompt = self._both(self._scores(choice.get("logprobs")), index)
         self._begun.add(index)
         finish = None
         if choice.get("finish_reason") is not None:
@@ -161,10 +160,23 @@ class OpenAIReader:
             index=index,
             text=choice["text"],
             token_ids=tuple(ids),
-            logprobs=() if sampling.logprobs is None else _cut(scores, sampling.logprobs),
+            logprobs=scores,
             prompt_logprobs=prompt,
             finish=finish,
         )
+
+    def _both(
+        self, scores: tuple[TokenLogprob, ...], index: int
+    ) -> tuple[tuple[TokenLogprob, ...], tuple[TokenLogprob, ...] | None]:
+        """The scores of an answer's tokens and, with the first ones of a choice, the prompt's."""
+        sampling = self._request.sampling
+        prompt: tuple[TokenLogprob, ...] | None = None
+        if index not in self._begun and sampling.prompt_logprobs is not None:
+            length = len(self._request.prompt)
+            prompt = _cut(scores[:length], sampling.prompt_logprobs)
+            prompt = prompt[sampling.prompt_logprobs_from :]
+            scores = scores[length:]
+        return () if sampling.logprobs is None else _cut(scores, sampling.logprobs), prompt
 
     def _ended_by_token(self, choice: Mapping[str, Any], ids: Sequence[int]) -> bool:
         """Whether the last of `ids` is an end-of-sequence token: it is no part of the answer. With
@@ -172,8 +184,8 @@ class OpenAIReader:
         why = choice.get("stop_reason", choice.get("matched_stop"))
         return bool(ids) and not isinstance(why, str) and ids[-1] in self._text.eos_ids
 
-    def _scores(self, said: Any, sampling: SamplingParams) -> tuple[TokenLogprob, ...]:
-        if not said or (sampling.logprobs is None and sampling.prompt_logprobs is None):
+    def _scores(self, said: Any) -> tuple[TokenLogprob, ...]:
+        if not said:
             return ()
         tokens = said["tokens"]
         best = said.get("top_logprobs") or [None] * len(tokens)
