@@ -46,6 +46,7 @@ def gateway() -> str:
         "failed",
     )
     text = table(head, rows)
+    text += _beside_litellm(gateways)
     slow = read["figures"].get("slow_streams")
     if slow:
         text += (
@@ -54,3 +55,30 @@ def gateway() -> str:
             f"{number(slow['kib_a_stream'], 0)} KiB a stream.\n"
         )
     return text + "\n" + source("gateway", read)
+
+
+def _beside_litellm(gateways: dict[str, Any]) -> str:
+    """How often LiteLLM's requests a second this gateway does, and what part of its added p99."""
+    ours, theirs = gateways.get("this gateway"), gateways.get("LiteLLM proxy")
+    if ours is None or theirs is None:
+        return ""
+    pairs = [
+        (ours[how][n], theirs[how][n])
+        for how in ("whole", "stream")
+        for n in ours[how]
+        if n in theirs[how]
+    ]
+    times = [a["per_core_second"] / b["per_core_second"] for a, b in pairs if b["per_core_second"]]
+    parts = [
+        a["added_p99_ms"] / b["added_p99_ms"]
+        for a, b in pairs
+        if a["p99_ms"] is not None and b["p99_ms"] is not None
+    ]
+    if not times or not parts:
+        return ""
+    return (
+        f"\nBeside LiteLLM's proxy: {number(min(times), 1)} to {number(max(times), 1)} times its "
+        f"requests a second and core, {number(min(parts), 2)} to {number(max(parts), 2)} of its "
+        "added p99. vllm-router is written in Rust and does less: it passes requests on as they "
+        "are.\n"
+    )
