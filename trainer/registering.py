@@ -55,11 +55,10 @@ def register(
             f"the run was trained on the base {judged.base_fingerprint[:12]}, and {model.name} is "
             f"{model.fingerprint[:12]}; name the run's base with --model"
         )
-    for ref in registry.refs():
-        if ref.name == recipe.name and version in (None, ref.version):
-            known = registry.find(ref)
-            if known is not None and known.digest == digest:
-                return known
+    for ref, known in registry.catalogue().artifacts.items():
+        same = ref.name == recipe.name and version in (None, ref.version)
+        if same and known.digest == digest:
+            return registry.get(ref)
     return registry.add(
         folder.adapter,
         ref=AdapterRef(recipe.name, version or next_version(registry, recipe.name)),

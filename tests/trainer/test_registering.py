@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.model.source import ModelFiles
+from gateway.registry.opening import open_registry
 from gateway.registry.report import eval_answers
 from gateway.registry.store import Registry
 from gateway.registry.values import AdapterState, GateVerdict
@@ -68,11 +69,13 @@ def test_its_report_holds_what_it_answered_in_the_target_eval(
     assert {answer.finish for answer in answers} <= {"stop", "length"}
 
 
+@pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_registering_again_answers_what_is_there(
-    run: tuple[RunFolder, ModelFiles], tmp_path: Path
+    run: tuple[RunFolder, ModelFiles], tmp_path: Path, kind: str
 ) -> None:
     folder, model = run
-    registry = Registry(tmp_path)
+    where = str(tmp_path) if kind == "folder" else f"memory://{tmp_path.name}"
+    registry = open_registry(where, cache=tmp_path / "cache")
     first = register(folder, registry, model)
     assert register(folder, registry, model) == first
     assert len(registry.list()) == 1
