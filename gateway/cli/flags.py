@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
+from gateway.cli.signatures import shown_with
 from gateway.log.location import Location
 from gateway.settings import Settings
 
@@ -54,10 +55,7 @@ def _with_flags(function: Callable[..., None], names: Sequence[str]) -> Callable
         for parameter in inspect.signature(function, eval_str=True).parameters.values()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
-    signature = inspect.Signature([*own, *parameters])
-    function.__dict__["__signature__"] = signature
-    function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return function
+    return shown_with(function, [*own, *parameters])
 
 
 def _help(name: str) -> str:

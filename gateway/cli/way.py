@@ -18,6 +18,7 @@ from gateway.cli.options import (
     State,
     Wait,
 )
+from gateway.cli.signatures import shown_with
 
 _PARAMETER = "way"
 
@@ -41,13 +42,10 @@ def on_workflow(function: Callable[..., None]) -> Callable[..., None]:
         if parameter.name != _PARAMETER
     ]
     shared = list(inspect.signature(Way, eval_str=True).parameters.values())
-    signature = inspect.Signature([*own, *shared])
 
     @functools.wraps(function)
     def command(**given: Any) -> None:
         way = Way(**{field.name: given.pop(field.name) for field in fields(Way)})
         function(**given, way=way)
 
-    command.__dict__["__signature__"] = signature
-    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return command
+    return shown_with(command, [*own, *shared])
