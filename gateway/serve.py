@@ -44,7 +44,7 @@ class Gateway:
         self._settings = settings
         if settings.tls is not None:
             check_tls(settings.tls)
-        self._tracing = open_tracing(settings)
+        self._tracing = open_tracing(settings, replica=settings.replica_name)
         self.registry = open_registry(
             settings.registry, cache=settings.registry_cache, cache_bytes=settings.cache_bound
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from gateway.cli.options import ConfigFile
 from gateway.cli.outcomes import coded
 from gateway.engine_server.options import EngineServing
 from gateway.settings import read_settings
+from gateway.tracing.opening import open_tracing
 
 app = typer.Typer()
 
@@ -18,6 +21,7 @@ _OF_AN_ENGINE = (
     *("model", "device", "dtype", "threads", "slots", "max_rank", "max_rows", "max_len"),
     *("max_queue", "prefill_tokens", "grace_s", "body_limit_bytes", "body_timeout_s"),
     *("head_limit_bytes", "head_timeout_s", "tls_cert", "tls_key", "log_level"),
+    *("otel_endpoint", "otel_service", "otel_share"),
 )
 
 
@@ -52,4 +56,5 @@ def engine(
 
     from gateway.engine_server.serve import run  # torch comes with it
 
-    uvloop.run(run(serving))
+    tracing = open_tracing(settings, replica=f"{socket.gethostname()}:{port or os.getpid()}")
+    uvloop.run(run(serving, tracing))

@@ -12,12 +12,15 @@ from gateway.engine_server.app import EngineApp
 from gateway.engine_server.options import EngineServing
 from gateway.model.source import resolve_model
 from gateway.process import say, settle, told_to_stop
+from gateway.tracing.opening import Tracing
+
+_TRACED = "/v1/completions"  # not what gateways ask every two seconds
 
 
 class EngineServer:
     """One running server. `port` is known once `start` returned."""
 
-    def __init__(self, serving: EngineServing) -> None:
+    def __init__(self, serving: EngineServing, tracing: Tracing | None = None) -> None:
         """Load the model. Raises GatewayError where it cannot be had or run."""
         if serving.tls is not None:
             check_tls(serving.tls)
@@ -26,6 +29,7 @@ class EngineServer:
             files.path, name=files.name, fingerprint=files.fingerprint, options=serving.options
         )
         self._grace_s = serving.grace_s
+        self._tracing = tracing
         self._app = EngineApp(
             self.engine,
             adapters=serving.options.host_adapters,
@@ -33,7 +37,7 @@ class EngineServer:
             body=serving.body,
         )
         self._listener = Listener(
-            self._app.asgi,
+            self._app.asgi if tracing is None else tracing.app(self._app.asgi, _TRACED),
             serving.host,
             serving.port,
             limits=serving.connection,
@@ -62,12 +66,14 @@ class EngineServer:
         self._listener.take_no_more()
         await self.engine.close(self._grace_s)
         await self._listener.ended()
+        if self._tracing is not None:
+            await self._tracing.close(self._grace_s)
 
 
-async def run(serving: EngineServing) -> None:
+async def run(serving: EngineServing, tracing: Tracing | None) -> None:
     """Serve until SIGTERM or SIGINT. Raises GatewayError for what stops a start."""
     logs.configure(serving.log_level)
-    server = await asyncio.to_thread(EngineServer, serving)
+    server = await asyncio.to_thread(EngineServer, serving, tracing)
     stop = told_to_stop()
     await server.start()
     settle()

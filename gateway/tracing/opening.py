@@ -44,20 +44,20 @@ class Tracing:
         values = {field.name: getattr(services, field.name) for field in fields(services)}
         return TracedServices(**values | {"engine": engine})
 
-    def app(self, app: Any) -> Any:
-        """The inference app."""
+    def app(self, app: Any, under: str = "/v1/") -> Any:
+        """An app, whose requests to paths that begin with `under` are traced."""
         from gateway.tracing.requests import RequestSpans
 
-        return RequestSpans(app, self.tracer)
+        return RequestSpans(app, self.tracer, under)
 
     async def close(self, grace_s: float) -> None:
         """Send what waits to the collector, for a few of the grace seconds at most."""
         await self.exporting.close(min(grace_s, _FLUSH_S))
 
 
-def open_tracing(settings: Settings) -> Tracing | None:
-    """None where the settings name no collector. Raises BadInput where they do and the packages are
-    not there."""
+def open_tracing(settings: Settings, *, replica: str) -> Tracing | None:
+    """None where the settings name no collector. `replica` is what traces call this process.
+    Raises BadInput where a collector is named and the packages are not there."""
     if not settings.otel_endpoint:
         return None
     try:
@@ -72,7 +72,7 @@ def open_tracing(settings: Settings) -> Tracing | None:
     exporting = Exporting(
         settings.otel_endpoint,
         service=settings.otel_service,
-        replica=settings.replica_name,
+        replica=replica,
         share=settings.otel_share,
     )
     upstream = settings.engine == "upstream"

@@ -1,4 +1,4 @@
-"""A span for each request of the inference API, with what the answer's headers say of it.
+"""A span for each request of an app, with what the answer's headers say of it.
 
 Outermost of the app, so that what the doors refuse is traced too. What a request asks of the engine
 finds its span through `current`.
@@ -26,7 +26,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_TRACED = "/v1/"
 _PARENT = TraceContextTextMapPropagator()
 _CARRIED = ("traceparent", "tracestate")
 _SAID = {  # headers of an answer, and the attributes that repeat them
@@ -53,15 +52,17 @@ current: ContextVar[Traced | None] = ContextVar("traced request", default=None)
 
 
 class RequestSpans:
-    """The app, with a span around each request. Clients' `traceparent` is the parent."""
+    """The app, with a span around each request to a path that begins with `under`. The caller's
+    `traceparent` is the parent."""
 
-    def __init__(self, app: Any, tracer: Tracer) -> None:
+    def __init__(self, app: Any, tracer: Tracer, under: str) -> None:
         self._app = app
+        self._under = under
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(_TRACED):
+        if scope["type"] != "http" or not path.startswith(self._under):
             await self._app(scope, receive, send)
             return
         span = self._tracer.start_span(

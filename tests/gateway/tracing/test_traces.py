@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from gateway.errors import BadInput, EngineFault
 from gateway.serve import Gateway
 from gateway.settings import read_settings
 from tests.gateway.conftest import World, settings_for, slow_down, start
+from tests.gateway.engine.engine_process import EngineProcess
 from tests.gateway.engine.upstream.scripted import ScriptedServer
 from tests.gateway.tracing.collector import Collector, Received
 
@@ -239,6 +241,31 @@ async def test_each_try_on_a_server_is_a_span_that_the_servers_own_trace_joins(
     assert len(set(sent)) == 3
 
 
+async def test_an_engine_server_joins_the_trace_and_its_checks_are_none(
+    collector: Collector, tiny_files: Path, tmp_path: Path
+) -> None:
+    flags = ("--otel-endpoint", collector.url, "--otel-service", "engine")
+    server = EngineProcess(tiny_files / "model", tmp_path / "engine.log", flags)
+    await asyncio.to_thread(server.start)
+    try:
+        world = await start(
+            tiny_files,
+            tmp_path,
+            engine="upstream",
+            servers=server.url,
+            otel_endpoint=collector.url,
+        )
+        assert (await ask(world)).status_code == 200
+        await told(world, collector)
+    finally:
+        server.signal(signal.SIGTERM)
+        await asyncio.to_thread(server.ended)
+    (tried,) = collector.of_kind(CLIENT)
+    (answered,) = (s for s in collector.of_kind(SERVER) if s.resource["service.name"] == "engine")
+    assert (answered.trace, answered.parent) == (tried.trace, tried.id)
+    assert answered.name == "POST /v1/completions"
+
+
 async def test_without_tracing_servers_get_no_trace(
     servers: list[ScriptedServer], tiny_files: Path, tmp_path: Path
 ) -> None:
@@ -314,7 +341,7 @@ import sys
 import gateway.serve
 from gateway.settings import Settings
 from gateway.tracing.opening import open_tracing
-assert open_tracing(Settings()) is None
+assert open_tracing(Settings(), replica="") is None
 print([name for name in sys.modules if name.startswith(tuple(sys.argv[1:]))])
 """
 
