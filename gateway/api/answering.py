@@ -21,6 +21,7 @@ from gateway.errors import (
     GatewayError,
     NotFound,
     QueueFull,
+    ServerLost,
 )
 from gateway.guard.feedback import RecentAnswers
 from gateway.guard.shadows import Shadows
@@ -92,6 +93,7 @@ class Answer:
     transcript: Transcript | None = None  # where the route has a guard or a shadow
     asked: GenerationRequest | None = None  # of the engine, last
     next_decision: Decision | None = None  # of the next attempt, where the last one fell back
+    lost_by: str = ""  # the server that broke off while it answered; it was asked once more
     # The targets that failed it, each with the error that sent it on.
     fallen: list[tuple[Target, ErrorClass]] = field(default_factory=list)
 
@@ -159,7 +161,9 @@ class Answer:
                     running.restart = True
                 except (EngineFault, QueueFull) as error:
                     final = running.sent or running.expired or stopping
-                    if final or not self._fall_back(decision, error):
+                    if final or not (
+                        self._again(decision, error) or self._fall_back(decision, error)
+                    ):
                         raise
                     self.tokens_out = 0
                     continue
@@ -188,6 +192,17 @@ class Answer:
                 running.stream.cancel()
             self.services.in_flight.remove(running)
             self._finish(outcome)
+
+    def _again(self, decision: Decision, error: EngineFault | QueueFull) -> bool:
+        """Whether the same is asked once more: of an answer that is held back until it is whole,
+        nobody has seen the part that was lost with its server. Once: what broke two servers may
+        break them all."""
+        if self.lost_by or not isinstance(error, ServerLost):
+            return False
+        self.lost_by = error.server
+        if self.fallen:  # not back to what failed it before
+            self.next_decision = decision
+        return True
 
     def _fall_back(self, decision: Decision, error: EngineFault | QueueFull) -> bool:
         """Whether the route sends a request that failed so on to another target; then it does."""
@@ -224,6 +239,7 @@ class Answer:
             sampling=self.sampling(decision),
             adapter=None if digest is None else self.services.plane.artifacts[digest],
             n=self.n,
+            not_on=self.lost_by,
         )
 
     def _finish(self, outcome: str) -> None:

@@ -52,6 +52,7 @@ class GenerationRequest:
     # live request could, and gives up its place to any that needs it; it may take for ever, and
     # whoever sends it sets a time limit.
     background: bool = False
+    not_on: str = ""  # the server (by name) that lost it: another is preferred
 
 
 @dataclass(frozen=True, slots=True)

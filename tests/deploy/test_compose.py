@@ -58,13 +58,52 @@ def test_nothing_listens_beyond_the_machine() -> None:
             assert port.startswith("127.0.0.1:"), name
 
 
-def test_prometheus_asks_every_gateway() -> None:
+def test_prometheus_asks_every_gateway_and_every_engine() -> None:
     stack = content()
     config = yaml.safe_load(stack["configs"]["prometheus"]["content"])
-    (scrape,) = config["scrape_configs"]
-    (static,) = scrape["static_configs"]
-    gateways = [f"{name}:8000" for name in stack["services"] if name.startswith("gateway")]
-    assert static["targets"] == gateways
+    asked = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]
+    }
+    assert asked == {
+        "gateway": [f"{name}:8000" for name in named(stack, "gateway")],
+        "engine": [f"{name}:8100" for name in named(stack, "engine")],
+    }
+
+
+def test_every_gateway_has_every_engine_and_its_key_and_folder() -> None:
+    stack = content()
+    engines = [stack["services"][name] for name in named(stack, "engine")]
+    assert len(engines) == 2
+    for name in named(stack, "gateway"):
+        gateway = stack["services"][name]
+        settings = gateway["environment"]
+        assert settings["GATEWAY_ENGINE"] == "upstream"
+        servers = [f"http://{engine}:8100" for engine in named(stack, "engine")]
+        assert settings["GATEWAY_SERVERS"].split(",") == servers
+        for engine in engines:
+            assert engine["command"][-2:] == ["--port", "8100"]
+            assert engine["environment"]["GATEWAY_SERVER_KEY"] == settings["GATEWAY_SERVER_KEY"]
+            assert set(engine["networks"]) <= set(gateway["networks"])
+            assert set(engine["volumes"]) <= set(gateway["volumes"])
+
+
+def test_the_engines_are_confined_and_reached_by_gateways_and_prometheus_alone() -> None:
+    stack = content()
+    for name in named(stack, "engine"):
+        engine = stack["services"][name]
+        assert engine["read_only"] is True
+        assert engine["cap_drop"] == ["ALL"]
+        assert "ports" not in engine
+        assert engine["networks"] == ["engines"]
+    there = {
+        name for name, one in stack["services"].items() if "engines" in one.get("networks", [])
+    }
+    assert there == {*named(stack, "gateway"), *named(stack, "engine"), "prometheus"}
+
+
+def named(stack: dict[str, Any], kind: str) -> list[str]:
+    """The services of that kind."""
+    return [name for name in stack["services"] if name.startswith(kind)]
 
 
 def test_the_gateways_are_confined_and_share_the_log() -> None:

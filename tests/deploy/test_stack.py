@@ -1,166 +1,95 @@
 """The stack without containers: every process is killed once under requests, and nothing that was
-acknowledged is forgotten."""
+acknowledged is forgotten, no other model answers than is named, and no request is lost that could
+be answered elsewhere."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway.registry.store import Registry
-from tests import tiny
-from tests.deploy.manifests import ROOT
-from tests.redis_server import free_port
-
-ROUTES = """\
-version: 1
-workflows:
-  triage: {target: triage@1, max_tokens: 4}
-  notes: {target: triage@2, max_tokens: 4}
-"""
+from tests.debian import Unobtainable, find
+from tests.deploy.load import Load
+from tests.deploy.running import Running, Site, until
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
-@dataclass
-class Client(threading.Thread):
-    """Asks both workflows at both gateways in turn, for ever; a refused connection sends it to the
-    other gateway."""
-
-    bases: tuple[str, str]
-    stop: threading.Event = field(default_factory=threading.Event)
-    answers: list[tuple[str, str, str]] = field(default_factory=list)  # workflow, target, reason
-    failed: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-
-    __hash__ = threading.Thread.__hash__
-
-    def run(self) -> None:
-        with httpx.Client(timeout=30) as http:
-            turn = 0
-            while not self.stop.is_set():
-                turn += 1
-                workflow = ("triage", "notes")[turn % 2]
-                for base in (self.bases[turn % 2], self.bases[1 - turn % 2]):
-                    if self._ask(http, base, workflow):
-                        break
-                else:
-                    self.failed.append(workflow)
-
-    def _ask(self, http: httpx.Client, base: str, workflow: str) -> bool:
-        body = {"model": workflow, "prompt": "fox", "max_tokens": 3}
-        try:
-            answer = http.post(f"{base}/v1/completions", json=body)
-        except httpx.TransportError:
-            return False
-        if answer.status_code != 200:
-            return False
-        heads = answer.headers
-        self.answers.append((workflow, heads["x-gateway-target"], heads["x-gateway-reason"]))
-        return True
-
-
-@dataclass
-class Running:
-    folder: Path
-    bases: tuple[str, str]
-    admins: tuple[str, str]
-    redis_port: int
-
-    def pid(self, *words: str) -> int:
-        """The one process of the stack whose command has all these words."""
-        found = subprocess.run(["pgrep", "-f", ".*".join(words)], capture_output=True, text=True)
-        (pid,) = {int(line) for line in found.stdout.split() if int(line) != os.getpid()}
-        return pid
-
-    def ready(self, base: str) -> bool:
-        try:
-            return httpx.get(f"{base}/health/ready", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def kill(self, *words: str) -> None:
-        """Kill a process; returns once another one stands in its place."""
-        before = self.pid(*words)
-        os.kill(before, signal.SIGKILL)
-
-        def again() -> bool:
-            try:
-                return self.pid(*words) != before
-            except ValueError:
-                return False
-
-        until(again)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    model = tiny.make_tiny_model(tmp_path / "model")
-    registry = Registry(tmp_path / "registry")
-    for version in (1, 2):
-        adapter = tiny.make_tiny_adapter(tmp_path / f"a{version}", model, seed=version)
-        tiny.publish(registry, adapter, f"triage@{version}", model)
-    (tmp_path / "routes.yaml").write_text(ROUTES)
-    ports = [free_port() for _ in range(6)]
-    command = [sys.executable, "-m", "scripts.stack", "--folder", str(tmp_path / "stack")]
-    command += ["--routes", str(tmp_path / "routes.yaml"), "--registry", str(registry.root)]
-    command += ["--ports", *map(str, ports), "--"]
-    command += ["--model", str(model), "--device", "cpu", "--max-len", "500", "--grace-s", "0.5"]
-    supervisor = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    bases = (f"http://127.0.0.1:{ports[2]}", f"http://127.0.0.1:{ports[4]}")
-    admins = (f"http://127.0.0.1:{ports[3]}", f"http://127.0.0.1:{ports[5]}")
-    stack = Running(tmp_path / "stack", bases, admins, ports[0])
+def running(site: Site) -> Iterator[Running]:
+    made = Running(site, prometheus=prometheus())
     try:
-        until(lambda: all(stack.ready(base) for base in bases), 120)
-        yield stack
+        made.start()
+        yield made
     finally:
-        supervisor.terminate()
-        assert supervisor.wait(60) == 0
-    # It leaves nothing behind.
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True)
-    assert left.stdout.split() == []
+        made.stop()
 
 
-def test_each_process_is_killed_once_and_a_disable_is_never_forgotten(running: Running) -> None:
-    client = Client(running.bases)
-    client.start()
+def prometheus() -> str | None:
+    """Its program, where it can be had."""
+    try:
+        return str(find("prometheus", "prometheus"))
+    except Unobtainable:
+        return None
+
+
+def disable(admin: str, workflow: str) -> None:
+    """Returns once it is acknowledged."""
     order = httpx.post(
-        f"{running.admins[0]}/admin/v1/workflows/triage/disable",
+        f"{admin}/admin/v1/workflows/{workflow}/disable",
         json={"reason": "answers nonsense"},
         timeout=30,
     )
     assert order.status_code == 200, order.text
-    until(lambda: bool(client.answers) and client.answers[-1][0] == "triage")
-    from_here = len(client.answers)
 
-    running.kill("redis-server", str(running.redis_port))
+
+def test_each_process_is_killed_once_under_requests(running: Running) -> None:
+    load = Load(running.bases, ("triage", "notes"), running.site.expected())
+    load.start()
+    disable(running.admins[0], "triage")
+    until(lambda: len({running.status(admin)["revision"] for admin in running.admins}) == 1)
+    disabled = time.monotonic()
+
+    running.kill("redis-server", str(running.ports[0]))
+    if running.prometheus is not None:
+        running.kill("prometheus", f"listen-address 127.0.0.1:{running.ports[1]}")
     for name, base in zip(("gateway-a", "gateway-b"), running.bases, strict=True):
-        running.kill("gateway serve", f"replica {name}")
+        load.dying.add(base)
+        running.kill("gateway.cli.main serve", f"replica {name}")
         until(partial(running.ready, base), 120)
-    seen = len(client.answers)
-    until(lambda: len(client.answers) > seen + 4)
-    client.stop.set()
-    client.join(60)
+        load.dying.discard(base)
+    for server, port in zip(running.servers, running.ports[6:], strict=True):
+        load.dying.add("engine")
+        until(lambda: any(one["choices"] for one in running.of_server(server)))  # noqa: B023
+        running.kill("gateway.cli.main engine", f"port {port}")
+        until(partial(running.in_use, server), 120)
+        assert any(one["faults"] for one in running.of_server(server))
+        load.dying.discard("engine")
+    again = time.monotonic()
+    until(lambda: len(load.since(again)) > 8)
+    load.stop()
 
-    assert client.failed == []
-    told = set(client.answers[from_here:])
+    assert load.failed == []
+    told = {(one.workflow, one.target, one.reason) for one in load.since(disabled)}
     assert told == {("triage", "base", "disabled"), ("notes", "triage@2", "route")}
-    status = httpx.get(f"{running.admins[1]}/admin/v1/status", timeout=30).json()
-    assert status["log"]["ok"] is True
+    assert all(running.status(admin)["log"]["ok"] for admin in running.admins)
+
+
+def test_each_gateway_can_have_its_model_in_itself(site: Site) -> None:
+    running = Running(site, engines="none")
+    try:
+        running.start()
+        for base in running.bases:
+            body = {"model": "notes", "prompt": "fox", "max_tokens": 3}
+            answer = httpx.post(f"{base}/v1/completions", json=body, timeout=60)
+            assert answer.headers["x-gateway-target"] == "triage@2"
+        kinds = {running.status(admin)["engine"]["kind"] for admin in running.admins}
+        assert kinds == {"embedded"}
+    finally:
+        running.stop()

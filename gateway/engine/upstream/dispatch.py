@@ -34,6 +34,7 @@ from gateway.errors import (
     EngineUnavailable,
     GatewayError,
     QueueFull,
+    ServerLost,
 )
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Dispatcher:
 
     async def _answer(self, progress: Progress) -> None:
         request = progress.request
-        tried: set[Replica] = set()
+        tried = {one for one in self._fleet.replicas if one.name == request.not_on}
         reloaded: set[Replica] = set()
         last: ServerFault | None = None
         count = 0
@@ -172,6 +173,9 @@ class Dispatcher:
             try:
                 replica = self._fleet.pick(request, tried)
             except ServerFault as none_left:
+                if last is None and tried:  # no other can take it
+                    tried.clear()
+                    continue
                 raise _error(request, last or none_left) from None
             try:
                 if self._tries is None:
@@ -187,7 +191,9 @@ class Dispatcher:
                     "request %s on %s: %s (%s)",
                     *(request.request_id, replica.name, fault.message, fault.fault.value),
                 )
-            if progress.begun or last.fault not in ELSEWHERE:
+            if progress.begun:
+                raise ServerLost("the engine failed while generating", server=replica.name)
+            if last.fault not in ELSEWHERE:
                 raise _error(request, last)
             if last.fault is Fault.MISSING and request.adapter is not None:
                 # Another gateway took it out, or the server was started again: load it once more.

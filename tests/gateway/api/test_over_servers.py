@@ -70,6 +70,40 @@ async def test_a_stream_comes_through(over: World) -> None:
     assert answer.text.rstrip().endswith("data: [DONE]")
 
 
+async def test_a_whole_answer_that_a_server_loses_is_asked_of_another(
+    over: World, servers: list[ScriptedServer]
+) -> None:
+    await ask(over, "triage")
+    home = next(server for server in servers if server.bodies)
+    home.script.die_after = 2
+    answer = await ask(over, "triage")
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"].endswith("ab")
+    assert answer.json()["usage"]["completion_tokens"] == 3
+    assert len(home.bodies) == 2
+
+
+async def test_an_answer_that_every_server_loses_is_asked_once_more_and_no_oftener(
+    over: World, servers: list[ScriptedServer]
+) -> None:
+    for server in servers:
+        server.script.die_after = 2
+    answer = await ask(over, "triage")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_error")
+    assert [len(server.bodies) for server in servers] == [1, 1]
+
+
+async def test_a_stream_that_its_server_loses_ends_with_an_error_and_never_begins_again(
+    over: World, servers: list[ScriptedServer]
+) -> None:
+    for server in servers:
+        server.script.die_after = 2
+    answer = await ask(over, "triage", stream=True)
+    assert "event: error" in answer.text
+    assert "[DONE]" not in answer.text
+    assert len(asked(servers)) == 1
+
+
 async def test_status_and_metrics_tell_of_each_server(
     over: World, servers: list[ScriptedServer]
 ) -> None:

@@ -50,7 +50,4 @@ def second_vllm_server(contract_files: Files) -> VllmServer:
     return start_vllm(contract_files.model, max_len=MAX_LEN, flags=_FLAGS)
 
 
-_FLAGS = (
-    *("--max-num-queued-reqs", str(QUEUE)),
-    *("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}'),
-)
+_FLAGS = ("--max-num-queued-reqs", str(QUEUE))

@@ -14,19 +14,8 @@ from pathlib import Path
 
 from tests.gateway.engine.real import MAX_LEN
 
-_ADDRESS = re.compile(r"engine +http://127\.0\.0\.1:(\d+)/")
+_ADDRESS = re.compile(r"engine +http://[^/:]+:(\d+)/")
 _START_S = 90
-
-# Put before the command where a test needs a real model's pace: a tiny one ends at once.
-SLOW_STEPS = """
-import time
-from gateway.engine.embedded.runner import Runner
-run = Runner.run
-def slowed(self, step):
-    time.sleep(0.01)
-    return run(self, step)
-Runner.run = slowed
-"""
 
 
 @dataclass
@@ -38,18 +27,21 @@ class EngineProcess:
     flags: tuple[str, ...] = ()
     prelude: str = ""  # Python to run before the command
     environment: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    within: tuple[str, ...] = ()  # words before the command: where it runs
     port: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> EngineProcess:
         """Start it; returns once it serves."""
         code = f"{self.prelude}\nfrom gateway.cli.main import app\napp()"
         sizes = ("--slots", "2", "--max-rows", "6", "--max-len", str(MAX_LEN))
-        command = [sys.executable, "-c", code, "engine", "--port", str(self.port)]
+        command = [*self.within, sys.executable, "-c", code, "engine"]
+        command += ["--host", self.host, "--port", str(self.port)]
         command += ["--model", str(self.model), "--device", "cpu", "--threads", "1", *sizes]
         at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:

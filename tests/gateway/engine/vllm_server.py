@@ -19,6 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.stack.commands import vllm
+
 ENVIRONMENT = "VLLM_ENV"  # the virtual environment that holds vLLM
 _START_S = 420
 
@@ -44,26 +46,18 @@ class VllmServer:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
-        command = [
-            *(f"{os.environ[ENVIRONMENT]}/bin/vllm", "serve", str(self.model)),
-            *("--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--enable-lora", "--max-loras", "2", "--max-cpu-loras", "4", "--max-lora-rank", "16"),
-            *("--dtype", "float32", "--max-model-len", str(self.max_len), "--enforce-eager"),
-            *self.flags,
-        ]
-        settings = {
-            "HF_HUB_OFFLINE": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": "1",
-            "VLLM_LOGGING_LEVEL": "WARNING",
-        }
+        command = vllm(
+            *(Path(os.environ[ENVIRONMENT]), self.model, self.port),
+            name="tiny",
+            max_len=self.max_len,
+            threads=1,
+            adapters=(2, 4),
+            more=self.flags,
+        )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command,
-                env={**os.environ, **settings},
+                command.words,
+                env={**os.environ, **command.environment},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # its workers die with it

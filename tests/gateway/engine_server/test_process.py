@@ -16,9 +16,10 @@ import pytest
 
 from gateway.engine.upstream.engine import UpstreamEngine
 from gateway.errors import BadInput
-from tests.gateway.engine.engine_process import SLOW_STEPS, EngineProcess
+from tests.gateway.engine.engine_process import EngineProcess
 from tests.gateway.engine.real import Files, upstream_over
 from tests.gateway.engine_server.conftest import asked, events
+from tests.gateway.process.served import SLOW_STEPS
 
 # Ten seconds, with steps as slow as this, and a fifth of one.
 LONG, SHORT = 200, 4

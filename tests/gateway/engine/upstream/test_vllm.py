@@ -97,6 +97,21 @@ async def test_an_adapter_that_the_server_cannot_hold_is_refused_with_its_reason
     assert await tokens(engine, request(None)) == alone(contract_files.model, None, PROMPT, 8)
 
 
+async def test_what_a_server_does_not_have_is_never_answered_by_its_base(
+    vllm_server: VllmServer, contract_files: Files, over: Over, tmp_path: Path
+) -> None:
+    folder = tiny.make_tiny_adapter(tmp_path / "other", contract_files.model, seed=5)
+    other = tiny.publish(Registry(tmp_path / "registry"), folder, "other@1", contract_files.model)
+    blind = await over(vllm_server, adapter_root="/nowhere")  # the server cannot read it there
+    with pytest.raises(AdapterRejected):
+        await tokens(blind, request(other))
+    engine = await over(vllm_server)
+    assert await tokens(engine, request(other)) == alone(contract_files.model, other, PROMPT, 8)
+    async with httpx.AsyncClient(base_url=vllm_server.url, timeout=30) as http:
+        await http.post("/v1/unload_lora_adapter", json={"lora_name": name_of(other.digest)})
+    assert await tokens(engine, request(other)) == alone(contract_files.model, other, PROMPT, 8)
+
+
 async def test_a_full_queue_is_told_as_such_and_empties(
     vllm_server: VllmServer, contract_files: Files, over: Over
 ) -> None:
@@ -144,6 +159,27 @@ async def test_a_frozen_server_keeps_no_request_and_comes_back(
     finally:
         home.thaw()
     await until(lambda: all(s.circuit == "closed" for s in engine.stats().servers), 60)
+
+
+async def test_a_server_that_is_too_slow_for_a_first_token_loses_the_request_to_another(
+    vllm_server: VllmServer, second_vllm_server: VllmServer, contract_files: Files, over: Over
+) -> None:
+    servers = (vllm_server, second_vllm_server)
+    # Its health is not asked meanwhile: the time limit alone decides.
+    timeouts = Timeouts(first_token_s=8, check_s=5, check_every_s=600)
+    engine = await over(*servers, timeouts=timeouts)
+    stream = aiter(engine.generate(request(None, 60)))
+    await anext(stream)
+    home = home_of(engine, *servers)
+    async for _ in stream:
+        pass
+    home.freeze()
+    try:
+        assert await tokens(engine, request(None)) == alone(contract_files.model, None, PROMPT, 8)
+        slow = next(one for one in engine.stats().servers if one.name == home.url)
+        assert slow.faults == {"slow": 1}
+    finally:
+        home.thaw()
 
 
 async def test_a_killed_server_ends_its_stream_with_an_error_loses_no_other_request_and_comes_back(
