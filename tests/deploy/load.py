@@ -72,7 +72,7 @@ class Load:
                 workflow = self.workflows[turn % len(self.workflows)]
                 prompt = prompts[turn // 2 % len(prompts)]
                 first = turn // 3 % 2
-                for base in (self.bases[first], self.bases[1 - first]):
+                for base in (self.bases[first], self.bases[1 - first]) * 2:
                     excused = base in self.dying
                     try:
                         ask(http, base, workflow, prompt)

@@ -167,21 +167,17 @@ class Running:
         found: dict[str, Any] = httpx.get(f"{admin}/admin/v1/status", timeout=30).json()
         return found
 
-    def of_server(self, server: str) -> list[dict[str, Any]]:
-        """What each gateway says of an engine."""
-        return [
-            one
-            for admin in self.admins
-            for one in self.status(admin)["stats"]["servers"]
-            if one["name"] == server
-        ]
+    def of_server(self, admin: str, server: str) -> dict[str, Any]:
+        """What a gateway says of an engine."""
+        servers = self.status(admin)["stats"]["servers"]
+        found: dict[str, Any] = next(one for one in servers if one["name"] == server)
+        return found
 
     def in_use(self, server: str) -> bool:
         """Whether every gateway sends requests to an engine, and has it hold its adapters."""
-        return all(
-            one["circuit"] == "closed" and one["adapters"] == len(self.site.adapters)
-            for one in self.of_server(server)
-        )
+        said = [self.of_server(admin, server) for admin in self.admins]
+        most = len(self.site.adapters)
+        return all(one["circuit"] == "closed" and one["adapters"] == most for one in said)
 
     def kill(self, *words: str) -> None:
         """Kill a process; returns once another one stands in its place."""

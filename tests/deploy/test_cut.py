@@ -167,6 +167,7 @@ async def test_an_engine_that_vanishes_is_left_and_comes_back(site: Site) -> Non
         site.engines_net.mend()
 
     async def back() -> bool:
+        await asyncio.gather(*(site.ask(word) for word in WORDS))  # one of them is its trial
         far = await site.of_far()
         return bool(far["circuit"] == "closed" and far["adapters"])
 

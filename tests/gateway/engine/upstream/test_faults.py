@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,16 +19,33 @@ from tests.gateway.engine.upstream.scripted import MODEL, ScriptedServer
 QUICK = Timeouts(first_token_s=0.3, idle_s=0.3, check_s=0.3, check_every_s=0.05)
 
 
+@pytest.fixture
+async def engine(servers: list[ScriptedServer], start: Start) -> UpstreamEngine:
+    """Over all three."""
+    return await start(servers)
+
+
+def all_do(servers: list[ScriptedServer], **script: Any) -> None:
+    """What every server does from now on."""
+    for server in servers:
+        for name, value in script.items():
+            setattr(server.script, name, value)
+
+
+async def home_of(servers: list[ScriptedServer], engine: UpstreamEngine) -> ScriptedServer:
+    """The server that these requests go to; it has answered one."""
+    await answer(engine, request())
+    return next(server for server in servers if server.bodies)
+
+
 def asked(servers: list[ScriptedServer]) -> int:
     return sum(len(server.bodies) for server in servers)
 
 
 async def test_an_answer_is_passed_on_token_by_token(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.hold_after = 2
-    engine = await start(servers)
+    all_do(servers, hold_after=2)
     stream = aiter(engine.generate(request(tokens=4)))
     said = ""
     while len(said) < 2:
@@ -48,9 +66,8 @@ async def test_a_connection_is_used_again(servers: list[ScriptedServer], start: 
 
 
 async def test_requests_with_one_beginning_go_to_one_server(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
     for _ in range(5):
         await answer(engine, request())
     assert sorted(len(server.bodies) for server in servers) == [0, 0, 5]
@@ -58,11 +75,9 @@ async def test_requests_with_one_beginning_go_to_one_server(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 async def test_a_refusal_before_the_first_token_is_tried_elsewhere(
-    servers: list[ScriptedServer], start: Start, status: int
+    servers: list[ScriptedServer], engine: UpstreamEngine, status: int
 ) -> None:
-    engine = await start(servers)
-    await answer(engine, request())
-    home = next(server for server in servers if server.bodies)
+    home = await home_of(servers, engine)
     home.script.refuse = status
     assert await text_of(engine, request()) == "Aabc"
     assert engine.stats().retries == 1
@@ -72,11 +87,9 @@ async def test_a_refusal_before_the_first_token_is_tried_elsewhere(
 
 
 async def test_a_server_that_died_loses_no_request(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
-    await answer(engine, request())
-    home = next(server for server in servers if server.bodies)
+    home = await home_of(servers, engine)
     home.script.hold_first = asyncio.Event()
     waiting = [asyncio.create_task(text_of(engine, request())) for _ in range(3)]
     await until(lambda: len(home.bodies) == 4)
@@ -86,11 +99,9 @@ async def test_a_server_that_died_loses_no_request(
 
 
 async def test_a_stream_that_breaks_off_ends_with_an_error_and_is_not_begun_again(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.die_after = 2
-    engine = await start(servers)
+    all_do(servers, die_after=2)
     said = ""
 
     async def read() -> None:
@@ -108,21 +119,18 @@ async def test_a_slow_first_token_is_tried_elsewhere_and_a_slow_next_one_is_an_e
     servers: list[ScriptedServer], start: Start
 ) -> None:
     engine = await start(servers, timeouts=QUICK)
-    await answer(engine, request())
-    home = next(server for server in servers if server.bodies)
+    home = await home_of(servers, engine)
     home.script.hold_first = asyncio.Event()
     assert await text_of(engine, request()) == "Aabc"
     home.script.hold_first = None
-    for server in servers:
-        server.script.hold_after = 1
+    all_do(servers, hold_after=1)
     with pytest.raises(EngineFault):
         await answer(engine, request())
 
 
 async def ejected(servers: list[ScriptedServer], engine: UpstreamEngine) -> ScriptedServer:
     """Have the server that these requests go to fail until it is ejected."""
-    await answer(engine, request())
-    home = next(server for server in servers if server.bodies)
+    home = await home_of(servers, engine)
     home.script.refuse = 500
     for _ in range(3):
         await answer(engine, request())
@@ -147,9 +155,8 @@ async def test_failures_in_a_row_eject_a_server(
 
 
 async def test_a_trial_brings_an_ejected_server_back(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
     home = await ejected(servers, engine)
     await until(lambda: circuit(engine, home) == "half_open")
     await answer(engine, request())
@@ -158,11 +165,9 @@ async def test_a_trial_brings_an_ejected_server_back(
 
 
 async def test_waiting_requests_leave_a_server_whose_checks_fail(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
-    await answer(engine, request())
-    home = next(server for server in servers if server.bodies)
+    home = await home_of(servers, engine)
     home.script.hold_first = asyncio.Event()
     waiting = asyncio.create_task(text_of(engine, request()))
     await until(lambda: len(home.bodies) == 2)
@@ -177,8 +182,7 @@ async def test_retries_stay_inside_their_budget(
 ) -> None:
     engine = await start(servers, retry_share=0.0)
     engine._dispatcher._budget = engine._dispatcher._budget.__class__(share=0, most=1, held=1)
-    for server in servers:
-        server.script.refuse = 429
+    all_do(servers, refuse=429)
     with pytest.raises(QueueFull):
         await answer(engine, request())
     assert asked(servers) == 2
@@ -188,11 +192,9 @@ async def test_retries_stay_inside_their_budget(
 
 
 async def test_full_servers_say_when_to_come_again(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.refuse = 503
-    engine = await start(servers)
+    all_do(servers, refuse=503)
     with pytest.raises(QueueFull) as caught:
         await answer(engine, request())
     assert caught.value.retry_after_s == 7
@@ -202,8 +204,7 @@ async def test_full_servers_say_when_to_come_again(
 async def test_a_server_never_gets_more_than_it_may(
     servers: list[ScriptedServer], start: Start
 ) -> None:
-    for server in servers:
-        server.script.hold_first = asyncio.Event()
+    all_do(servers, hold_first=asyncio.Event())
     engine = await start(servers, requests=1)
     streams = [engine.generate(request()) for _ in range(3)]
     await until(lambda: asked(servers) == 3)
@@ -215,31 +216,26 @@ async def test_a_server_never_gets_more_than_it_may(
 
 
 async def test_a_request_that_can_never_succeed_is_not_tried_again(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.refuse = 400
-    engine = await start(servers)
+    all_do(servers, refuse=400)
     with pytest.raises(BadInput):
         await answer(engine, request())
     assert asked(servers) == 1
 
 
 async def test_an_error_in_the_stream_is_no_answer(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.fail_in_stream = True
-    engine = await start(servers)
+    all_do(servers, fail_in_stream=True)
     with pytest.raises(EngineFault):
         await answer(engine, request())
     assert asked(servers) == 3  # nothing of it was answered: all were tried
 
 
 async def test_with_no_server_left_the_engine_says_so_and_comes_back_by_itself(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
     for server in servers:
         await server.kill()
     with pytest.raises(EngineUnavailable):
@@ -252,11 +248,9 @@ async def test_with_no_server_left_the_engine_says_so_and_comes_back_by_itself(
 
 
 async def test_cancelling_ends_the_stream_and_the_servers_work(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.hold_after = 1
-    engine = await start(servers)
+    all_do(servers, hold_after=1)
     stream = engine.generate(request(n=2, temperature=1))
     deltas = []
     async for delta in stream:
@@ -271,11 +265,9 @@ async def test_cancelling_ends_the_stream_and_the_servers_work(
 
 
 async def test_closing_lets_running_requests_end_within_the_grace_time(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    for server in servers:
-        server.script.hold_after = 1
-    engine = await start(servers)
+    all_do(servers, hold_after=1)
     running = asyncio.create_task(text_of(engine, request()))
     await until(lambda: engine.stats().running_rows == 1)
     closing = asyncio.create_task(engine.close(grace_s=10))
@@ -289,9 +281,8 @@ async def test_closing_lets_running_requests_end_within_the_grace_time(
 
 
 async def test_choices_without_chance_are_asked_for_once(
-    servers: list[ScriptedServer], start: Start
+    servers: list[ScriptedServer], engine: UpstreamEngine
 ) -> None:
-    engine = await start(servers)
     deltas = await answer(engine, request(n=3))
     assert [body["n"] for server in servers for body in server.bodies] == [1]
     for index in range(3):
@@ -352,9 +343,8 @@ async def test_an_engine_does_not_start_over_servers_of_another_model(
 
 
 async def test_a_request_that_is_cancelled_before_it_has_run_ends_too(
-    servers: list[ScriptedServer], start: Start
+    engine: UpstreamEngine,
 ) -> None:
-    engine = await start(servers)
     stream = engine.generate(request())
     await engine.close()
     assert [delta.finish async for delta in stream] == [FinishReason.CANCELLED]
