@@ -17,7 +17,13 @@ from gateway.control.appending import Commit
 from gateway.control.live import LiveTable
 from gateway.control.values import Command, Committed, FileStatus, changes_between, digests_of
 from gateway.engine.base import Engine
-from gateway.errors import GatewayError, LogUnavailable, Problem, TableRejected
+from gateway.errors import (
+    EngineUnavailable,
+    GatewayError,
+    LogUnavailable,
+    Problem,
+    TableRejected,
+)
 from gateway.registry.base import AdapterRegistry
 from gateway.registry.values import AdapterArtifact, AdapterState
 from gateway.routesfile.blocks import Blocks, parse_known
@@ -68,7 +74,7 @@ class TableIntake:
         self._blocks: Blocks | None = None
         self._valid: Mapping[str, tuple[Entry, Route]] = {}
         self.coming: set[str] = set()  # adapters being made resident
-        self.postponed = False  # the file is to be taken in when the log is back
+        self.postponed = False  # the file is to be taken in when the log, or a server, is back
         self.status = FileStatus(path, False, (), 0.0, 0)
 
     async def apply(
@@ -132,14 +138,15 @@ class TableIntake:
         """The same for a file that changed while the gateway runs: what goes wrong is logged and
         shown in `status`, and the last good table stays."""
         self._adapters.look.set()
-        self.postponed = False
+        again, self.postponed = self.postponed, False
         try:
             await self.take_file()
         except TableRejected as error:
             log.error("routes.yaml was not accepted, the last good table stays:\n%s", error)
-        except LogUnavailable as error:
-            log.error("routes.yaml is taken in when the log is back: %s", error)
-            self.postpone()
+        except (LogUnavailable, EngineUnavailable) as error:
+            if not again:  # it is tried every second or so
+                log.error("routes.yaml is not taken in yet: %s", error)
+            self.postpone(error)
         except GatewayError as error:
             log.error("routes.yaml could not be applied: %s", error)
         except Exception as error:  # the watch must outlive whatever a file can hold
@@ -147,10 +154,12 @@ class TableIntake:
             source = str(self.status.path)
             self._read(False, (Problem(f"could not be applied: {error!r}", "", source),))
 
-    def postpone(self) -> None:
-        """Note that the file could not be taken in, as the log is away."""
+    def postpone(self, why: LogUnavailable | EngineUnavailable) -> None:
+        """Note that the file could not be taken in, as the log or every server of the model is
+        away. It is asked for again."""
         self.postponed = True
-        problem = Problem("is taken in when the log is back", "", str(self.status.path))
+        what = "the log" if isinstance(why, LogUnavailable) else "a server of the model"
+        problem = Problem(f"is taken in when {what} is back", "", str(self.status.path))
         self._read(False, (problem,))
 
     async def _make_revision(

@@ -33,7 +33,7 @@ from gateway.control.values import (
 )
 from gateway.control.watcher import signature, watch_file
 from gateway.engine.base import Engine
-from gateway.errors import LogUnavailable
+from gateway.errors import EngineUnavailable, LogUnavailable
 from gateway.log.base import RevisionLog
 from gateway.log.record import Record
 from gateway.registry.base import AdapterRegistry
@@ -183,8 +183,9 @@ class ControlPlane(Operations):
 
         Raises TableRejected where an edited file is broken, LogUnavailable where a log on this
         disk is. A log elsewhere that is away stops no start: the last copy is served, or, where
-        there is none, the gateway is not ready and says so. Nor does an adapter that the table in
-        the log names already and that cannot be had.
+        there is none, the gateway is not ready and says so. So it is where every server of the
+        model is away. Nor does an adapter that the table in the log names already and that cannot
+        be had.
         """
         await asyncio.to_thread(self._adapters.read)
         copied = await self._history.load()
@@ -194,7 +195,7 @@ class ControlPlane(Operations):
         except LogUnavailable as error:
             if self._history.copy is None:
                 raise
-            self._intake.postpone()
+            self._intake.postpone(error)
             self.not_ready = None
             if not copied:
                 self.not_ready = (
@@ -203,8 +204,14 @@ class ControlPlane(Operations):
                 )
                 log.error("not ready: %s", self.not_ready)
         else:
-            await self._intake.take_file(keep=True)
             self.not_ready = None
+            try:
+                await self._intake.take_file(keep=True)
+            except EngineUnavailable as error:
+                self._intake.postpone(error)
+                log.error("routes.yaml is not taken in yet: %s", error.message)
+                if not self.state.table_digest:
+                    self.not_ready = error.message
         await self._adapters.try_all(self._live.named)
         self._live.refresh()
         self._tasks = [
@@ -312,14 +319,14 @@ class ControlPlane(Operations):
             self._coming_up = asyncio.create_task(self._come_up(), name="come-up")
 
     async def _come_up(self) -> None:
-        """The log is back: take the file in, and serve what the log has. Asked for again until
-        there is a table: the file may be mended, or another replica's accepted."""
+        """The log, or a server, may be back: take the file in, and serve what the log has. Asked
+        for again until there is a table: the file may be mended, or another replica's accepted."""
         if self._intake.postponed:
             await self._intake.reload()
         await self._adapters.try_all(self._live.named)
         self._live.refresh()
         if self._intake.postponed or self.not_ready is None:
-            return  # the log went away again, or all is well
+            return  # away again, or all is well
         self.not_ready = None
         if not self.state.table_digest:
             self.not_ready = "routes.yaml was not accepted, and the log has no table"

@@ -137,9 +137,9 @@ class Running:
         self.supervisor = subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **settings}
         )
-        until(lambda: all(self.ready(base) for base in self.bases), 120)
+        until(lambda: all(self.ready(base) for base in self.bases), 180)
         if self.engines != "none":
-            until(lambda: all(self.in_use(server) for server in self.servers), 60)
+            until(lambda: all(self.in_use(server) for server in self.servers), 120)
 
     def stop(self) -> None:
         """End it; it leaves nothing behind."""

@@ -150,3 +150,38 @@ async def test_a_start_while_every_server_is_away_keeps_the_routes_adapters(
         assert (await ask(again, "triage")).headers["x-gateway-target"] == "triage@1"
     finally:
         await again.gateway.stop()
+
+
+async def test_a_first_start_while_every_server_is_away_waits_for_one(
+    servers: list[ScriptedServer], tiny_files: Path, tmp_path: Path
+) -> None:
+    urls = ",".join(server.url for server in servers)
+    for server in servers:
+        await server.kill()
+    world = await start(tiny_files, tmp_path, engine="upstream", servers=urls, server_check_s=0.1)
+    try:
+        async with httpx.AsyncClient(base_url=world.inference) as http:
+            assert (await http.get("/health/ready")).status_code == 503
+        for server in servers:
+            await server.start()
+        await world.until(lambda: world.gateway.plane.not_ready is None)
+        assert (await ask(world, "triage")).headers["x-gateway-target"] == "triage@1"
+    finally:
+        await world.gateway.stop()
+
+
+async def test_an_edit_while_every_server_is_away_is_taken_in_when_one_is_back(
+    over: World, servers: list[ScriptedServer]
+) -> None:
+    for server in servers:
+        await server.kill()
+    await over.until(lambda: not over.gateway.engine.stats().healthy)
+    routes = over.settings.routes
+    routes.write_text(routes.read_text().replace("triage@1", "triage@2"))
+    await over.until(lambda: not over.gateway.plane.file_status.ok)
+    (problem,) = over.gateway.plane.file_status.problems
+    assert "when a server of the model is back" in problem.message
+    for server in servers:
+        await server.start()
+    await over.until(lambda: over.gateway.plane.file_status.ok)
+    assert (await ask(over, "triage")).headers["x-gateway-target"] == "triage@2"
