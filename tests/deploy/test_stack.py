@@ -15,6 +15,8 @@ from tests.debian import Unobtainable, find
 from tests.deploy.load import Load
 from tests.deploy.running import Running, Site, until
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
