@@ -137,7 +137,8 @@ async def site(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> As
         ending.push_async_callback(gateway.kill)
         http = httpx.AsyncClient(base_url=gateway.inference, timeout=60)
         await ending.enter_async_context(http)
-        yield Site(gateway, *engines, *nets, http)
+        near, far = engines
+        yield Site(gateway, near, far, *nets, http)
 
 
 async def test_an_engine_that_vanishes_is_left_and_comes_back(site: Site) -> None:

@@ -63,9 +63,8 @@ def test_each_process_is_killed_once_under_requests(running: Running) -> None:
         running.kill("prometheus", f"listen-address 127.0.0.1:{running.ports[1]}")
     # A gateway together with an engine: the others answer for both.
     for which, name in enumerate(("gateway-a", "gateway-b")):
-        base, server, port = (
-            each[which] for each in (running.bases, running.servers, running.ports[6:])
-        )
+        base, server = running.bases[which], running.servers[which]
+        port = running.ports[6 + which]
         other = running.admins[1 - which]
         load.dying |= {base, "engine"}
         until(lambda: running.of_server(other, server)["choices"] > 0)  # noqa: B023
