@@ -236,6 +236,10 @@ class _Live(Collector):
                 "Whether this replica's copy of the log could not be written.",
                 int(self._plane.copy_error is not None),
             ),
+            "gateway_registry_reachable": (
+                "Whether the adapters' registry could be read last time.",
+                int(self._plane.registry_error is None),
+            ),
             "gateway_log_reachable": (
                 "Whether the revision log could be read last time.",
                 int(self._plane.log_error is None),

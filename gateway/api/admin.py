@@ -213,6 +213,7 @@ def create_admin_app(
             routes_file=health.ShownFile.of(plane),
             unavailable_adapters={str(t): why for t, why in plane.unavailable.items()},
             log=health.ShownLog.of(plane),
+            registry=plane.registry_error or "ok",
             ready=plane.not_ready or "ok",
             replicas=[health.ShownReplica.of(seen) for seen in await plane.fleet.known()],
             gates_overridden=[

@@ -121,6 +121,7 @@ class Status(Shown):
         "their fallbacks answer"
     )
     log: ShownLog
+    registry: str = Field(description="ok, or why the adapters' registry cannot be read")
     ready: str = Field(description="ok, or why requests for workflows are refused")
     replicas: list[ShownReplica] = Field(
         description="every gateway that shares the log, as last heard"

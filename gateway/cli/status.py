@@ -34,6 +34,7 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
         f"gateway    {data['version']}, serving revision {data['revision']}",
         *_engine(data["engine"], data["stats"]),
         *_log(data["log"]),
+        *_registry(data["registry"]),
         *_fleet(data["replicas"]),
         *_file(data["routes_file"]),
         *_overrides(workflows),
@@ -66,6 +67,10 @@ def _log(state: dict[str, Any]) -> list[str]:
     if state["copy_error"]:
         lines.append(f"           this replica's copy of it IS BEHIND: {state['copy_error']}")
     return lines
+
+
+def _registry(state: str) -> list[str]:
+    return [] if state == "ok" else [f"registry   AWAY, what is held is served on: {state}"]
 
 
 def _fleet(replicas: list[dict[str, Any]]) -> list[str]:

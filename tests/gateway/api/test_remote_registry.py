@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.cli.status import lines
 from gateway.control import adapters
 from gateway.fetcher.store import FetchedAdapters
 from gateway.registry.content import adapter_digest
@@ -88,7 +89,13 @@ async def test_a_store_that_is_away_stops_neither_answers_nor_a_start(
         assert "no route to host" in said["registry"]
         add = await world.order("POST", "/adapters", ref="t@1", folder=str(tmp_path))
         assert add.status_code in (422, 503)
-        assert (await world.order("GET", "/status")).status_code == 200
+        status = (await world.order("GET", "/status")).json()
+        assert status["registry"] == said["registry"]
+        workflows = (await world.order("GET", "/routes")).json()["workflows"]
+        shown = [line for line in lines(status, workflows) if line.startswith("registry")]
+        assert shown == [f"registry   AWAY, what is held is served on: {said['registry']}"]
+        async with httpx.AsyncClient(base_url=world.inference) as http:
+            assert "gateway_registry_reachable 0.0" in (await http.get("/metrics")).text
     try:
         async with asyncio.timeout(20):
             while (await ready(world))["registry"] != "ok":  # noqa: ASYNC110 (it is polled)

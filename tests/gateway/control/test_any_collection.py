@@ -202,8 +202,8 @@ def _approval(artifact: AdapterArtifact) -> Any:
 
 TestAnyCollection = AnyCollection.TestCase
 TestAnyCollection.settings = settings(
-    max_examples=50,
-    stateful_step_count=40,
+    max_examples=40,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -3,6 +3,8 @@ S3-compatible server. `Backend.damage` and `lose` are what happens to stored fil
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -89,11 +91,8 @@ def backend(kind: str, folder: Path) -> Iterator[Backend]:
 def s3_server() -> Iterator[str]:
     """A bucket in a server of this process, and the environment that leads there."""
     import s3fs
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    host, port = _s3_address()
     kept = dict(os.environ)
     os.environ.update(
         AWS_ENDPOINT_URL=f"http://{host}:{port}",
@@ -110,7 +109,18 @@ def s3_server() -> Iterator[str]:
         s3fs.S3FileSystem.clear_instance_cache()
         os.environ.clear()
         os.environ.update(kept)
-        server.stop()
+
+
+@functools.cache
+def _s3_address() -> tuple[str, int]:
+    """Of one server, which lives as long as this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return host, port
 
 
 def peft(folder: Path, value: float = 1.0, *, size: int = 8) -> Path:
