@@ -1,4 +1,4 @@
-.PHONY: help setup run stack test test-vllm lint bench-engine bench-control bench-gateway bench-guard forgetting format docs screenshots data clean
+.PHONY: help setup run stack test test-vllm lint bench-adapters bench-engine bench-control bench-gateway bench-guard forgetting format docs screenshots data clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -40,6 +40,9 @@ format: setup  ## format the code
 
 bench-engine: setup  ## engine throughput against transformers and peft (about 5 minutes)
 	.venv/bin/python -m benchmarks.engine
+
+bench-adapters: setup  ## 2,000 adapters on 16 device slots beside 16 adapters (10 GB of disk, about 12 minutes)
+	.venv/bin/python -m benchmarks.adapters
 
 forgetting: setup  ## the forgetting experiment: an aggressive recipe and the default one (about 45 minutes)
 	.venv/bin/python -m benchmarks.forgetting

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.adapter_metrics import adapter_metrics
 from gateway.engine.base import Engine
 from gateway.server_metrics import server_metrics
 
@@ -58,6 +59,7 @@ class EngineReadings(Collector):
             "gateway_engine_healthy": ("Whether the engine runs.", int(stats.healthy)),
         }
         yield from server_metrics(stats)
+        yield from adapter_metrics(stats.adapter_use)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         counters = {

@@ -171,6 +171,9 @@ class Settings(BaseModel):
     dtype: Dtype = Field(default="auto", description="auto, float32 or bfloat16")
     slots: int = Field(default=16, ge=1, le=1024, description="adapters on the device at once")
     max_rank: int = Field(default=16, ge=1, le=256, description="largest adapter rank")
+    adapter_memory_mb: int = Field(
+        default=2048, ge=0, description="megabytes of adapters in host memory behind the slots"
+    )
     max_rows: int = Field(default=16, ge=1, le=1024, description="rows of one batch")
     max_len: int = Field(default=4096, ge=16, description="tokens of prompt and answer together")
     max_queue: int = Field(default=256, ge=1, description="requests that may wait")
@@ -359,6 +362,7 @@ class Settings(BaseModel):
             device=self.device,
             dtype=self.dtype,
             slots=self.slots,
+            host_bytes=self.adapter_memory_mb << 20,
             max_rank=self.max_rank,
             max_rows=self.max_rows,
             max_len=self.max_len,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from gateway.engine.adapter_use import AdapterUse
 from gateway.registry.values import AdapterArtifact
 
 
@@ -178,6 +179,7 @@ class EngineStats:
     background_preemptions: int = 0  # how often one gave its place to a live request
     servers: tuple[ServerReading, ...] = ()  # of an upstream engine
     retries: int = 0  # requests sent to another server
+    adapter_use: AdapterUse | None = None  # where this process holds the slots
 
 
 class Engine(Protocol):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from gateway.engine.adapter_config import check_features, refusal, require_base
@@ -25,6 +25,7 @@ from gateway.registry.content import adapter_digest
 from gateway.registry.values import AdapterArtifact
 
 _ALLOWED_SUFFIXES = {".json", ".safetensors", ".yaml", ".yml", ".md", ".jsonl"}
+_Refuse = Callable[[str], AdapterRejected]
 _TENSOR = re.compile(r"^base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
@@ -37,16 +38,31 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True)
-class HostAdapter:
-    """One adapter in host memory: per layer A [rank, in] and B [rank, out], scaling in B."""
+class LayerUpdate:
+    """One layer's A [rank, in] and B [rank, out]; the update is x A^T B times `scale`."""
 
-    digest: str
-    rank: int  # the largest over its layers
-    weights: Mapping[str, tuple[Tensor, Tensor]]
+    a: Tensor
+    b: Tensor
+    scale: float
 
     @property
-    def nbytes(self) -> int:
-        return sum(a.nbytes + b.nbytes for a, b in self.weights.values())
+    def rank(self) -> int:
+        return int(self.a.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class HostAdapter:
+    """One adapter in host memory, in the smaller of its file's type and the engine's."""
+
+    digest: str
+    weights: Mapping[str, LayerUpdate]  # by layer
+    rank: int = field(init=False)  # the largest over its layers
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        updates = self.weights.values()
+        object.__setattr__(self, "rank", max(each.rank for each in updates))
+        object.__setattr__(self, "nbytes", sum(each.a.nbytes + each.b.nbytes for each in updates))
 
 
 def read_adapter(
@@ -75,7 +91,7 @@ def read_adapter(
     check_features(config, name)
     try:
         found = adapter_digest(artifact.path, name)
-        tensors = load_file(artifact.path / "adapter_model.safetensors")
+        tensors = load((artifact.path / "adapter_model.safetensors").read_bytes())
     except (OSError, SafetensorError) as error:
         raise refuse(f"adapter_model.safetensors cannot be read: {error}") from None
 
@@ -86,48 +102,73 @@ def read_adapter(
             raise refuse(f"tensor {key} is not a LoRA A or B weight; this engine holds no other")
         if match["layer"] not in shapes:
             raise refuse(f"updates {match['layer']}, which is no linear layer of this base model")
-        if not bool(torch.isfinite(tensor).all()):
-            raise refuse(f"tensor {key} holds numbers that are not finite")
         pairs.setdefault(match["layer"], {})[match["side"]] = tensor
     if not pairs:
         raise refuse("adapter_model.safetensors holds no LoRA weights")
-
-    weights: dict[str, tuple[Tensor, Tensor]] = {}
+    _require_finite(tensors, refuse)
     for layer, sides in pairs.items():
-        if set(sides) != {"A", "B"}:
-            raise refuse(f"layer {layer} has lora_{next(iter(sides))} without its other half")
-        a, b, shape = sides["A"], sides["B"], shapes[layer]
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
-            raise refuse(f"layer {layer}: A {list(a.shape)} and B {list(b.shape)} do not multiply")
-        rank = a.shape[0]
-        if (a.shape[1], b.shape[0]) != (shape.in_features, shape.out_features):
-            raise refuse(
-                f"layer {layer}: updates a layer of {a.shape[1]} -> {b.shape[0]}, the base model's "
-                f"is {shape.in_features} -> {shape.out_features}"
-            )
-        if rank > max_rank:
-            raise refuse(
-                f"layer {layer} has rank {rank}, over this engine's maximum of {max_rank}; "
-                f"start it with --max-rank {rank} or train a smaller one"
-            )
-        scale = _scaling(config, layer, rank)
-        weights[layer] = (
-            a.to(dtype).contiguous(),
-            # Scaled in float32 first, so that a bfloat16 engine rounds once.
-            (b.float() * scale).to(dtype).t().contiguous(),
-        )
+        _require_shape(layer, sides, shapes[layer], max_rank, refuse)
+    weights = _updates(pairs, config, dtype)
     # Last: what is wrong with the files themselves says more.
     if found != artifact.digest:
         raise refuse(
             f"its files are not those that were published (digest {found[:12]}, published "
             f"{artifact.digest[:12]}); put them back, or publish a new version"
         )
-    return HostAdapter(
-        digest=artifact.digest, rank=max(a.shape[0] for a, _ in weights.values()), weights=weights
-    )
+    return HostAdapter(artifact.digest, weights)
 
 
-def _read_config(path: Path, refuse: Any) -> dict[str, Any]:
+def _require_finite(tensors: Mapping[str, Tensor], refuse: _Refuse) -> None:
+    """By the extremes of all together, which are not finite where any number is not: a pass over
+    each of hundreds of small tensors takes several times as long."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors.values():
+        by_type.setdefault(tensor.dtype, []).append(tensor.view(-1))
+    extremes = [end for flat in by_type.values() for end in torch.aminmax(torch.cat(flat))]
+    if all(math.isfinite(float(end)) for end in extremes):
+        return
+    key = next(k for k, tensor in tensors.items() if not bool(torch.isfinite(tensor).all()))
+    raise refuse(f"tensor {key} holds numbers that are not finite")
+
+
+def _require_shape(
+    layer: str, sides: Mapping[str, Tensor], shape: LayerShape, max_rank: int, refuse: _Refuse
+) -> None:
+    if set(sides) != {"A", "B"}:
+        raise refuse(f"layer {layer} has lora_{next(iter(sides))} without its other half")
+    a, b = sides["A"], sides["B"]
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        raise refuse(f"layer {layer}: A {list(a.shape)} and B {list(b.shape)} do not multiply")
+    if (a.shape[1], b.shape[0]) != (shape.in_features, shape.out_features):
+        raise refuse(
+            f"layer {layer}: updates a layer of {a.shape[1]} -> {b.shape[0]}, the base model's "
+            f"is {shape.in_features} -> {shape.out_features}"
+        )
+    if a.shape[0] > max_rank:
+        raise refuse(
+            f"layer {layer} has rank {a.shape[0]}, over this engine's maximum of {max_rank}; "
+            f"start it with --max-rank {a.shape[0]} or train a smaller one"
+        )
+
+
+def _updates(
+    pairs: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any], dtype: torch.dtype
+) -> dict[str, LayerUpdate]:
+    """The updates of all layers, each B transposed as slots hold it. In the smaller of the file's
+    type and `dtype`; what has to be rounded to it is scaled before, so that it is rounded once."""
+    kinds = {side.dtype for sides in pairs.values() for side in sides.values()}
+    as_it_is = len(kinds) == 1 and all(kind.itemsize < dtype.itemsize for kind in kinds)
+    updates: dict[str, LayerUpdate] = {}
+    for layer, sides in pairs.items():
+        a, b = sides["A"], sides["B"].t()
+        scale = _scaling(config, layer, int(a.shape[0]))
+        if not as_it_is:
+            a, b, scale = a.to(dtype), (b.float() * scale).to(dtype), 1.0
+        updates[layer] = LayerUpdate(a.contiguous(), b.contiguous(), scale)
+    return updates
+
+
+def _read_config(path: Path, refuse: _Refuse) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from gateway.engine.adapter_use import AdapterUseCounts
 from gateway.engine.base import EngineInfo, EngineStats, GenerationRequest
 from gateway.engine.embedded.adapter_file import HostAdapter, LayerShape, read_adapter
 from gateway.engine.embedded.constraint import ConstraintFactory
@@ -72,13 +73,13 @@ class EmbeddedEngine:
         self._residency = Residency(
             layers=self._model.layers,
             slots=options.slots,
-            host_adapters=options.host_adapters,
+            host_bytes=options.host_bytes,
             drain_after_s=options.drain_after_s,
             read=self._read_adapter,
             on_change=self._wake_up,
         )
         self._scheduler = Scheduler(options)
-        self._runner = Runner(self._model, self._cache, self._residency)
+        self._runner = Runner(self._model, self._cache, self._residency.tensors)
         self._outbox = Outbox()
         self._emitter = Emitter(self._text, self._outbox, max_len=self._model.max_len)
         self._info = EngineInfo(
@@ -107,6 +108,7 @@ class EmbeddedEngine:
         self._request_seconds = 1.0  # running mean of finished requests, for Retry-After
         self._steps = 0
         self._preemptions = 0
+        self.adapter_use = AdapterUseCounts()
         self._faults_in_a_row = 0
 
     # The Engine protocol.
@@ -185,7 +187,7 @@ class EmbeddedEngine:
             adapter_evictions=residency.evictions,
             adapter_load_seconds=residency.load_seconds,
             weights_bytes=self._model.weights_bytes,
-            slots_bytes=residency.nbytes,
+            slots_bytes=residency.tensors.nbytes,
             kv_bytes=self._cache.nbytes,
             steps=self._steps,
             tokens_generated=self._emitter.tokens_generated,
@@ -193,6 +195,9 @@ class EmbeddedEngine:
             background_rows=len(background),
             background_queue_depth=self._pending[True],
             background_preemptions=self._preemptions,
+            adapter_use=self.adapter_use.reading(
+                reads=residency.reads, memory_bytes=residency.memory_bytes
+            ),
         )
 
     async def close(self, grace_s: float = 0.0) -> None:
@@ -280,8 +285,11 @@ class EmbeddedEngine:
     def _take_in(self, arrived: deque[Submission]) -> None:
         for submission in arrived:
             self._live.append(submission)
-            for choice in range(submission.request.n):
+            request = submission.request
+            for choice in range(request.n):
                 self._scheduler.add(self._emitter.new_row(submission, choice))
+                if request.adapter is not None and not request.background:
+                    self.adapter_use.came(hit=self._residency.expect(request.adapter))
 
     def _drop_cancelled(self) -> None:
         for submission in [s for s in self._live if s.cancelled]:
@@ -310,8 +318,13 @@ class EmbeddedEngine:
                 self._refused.append((row.submission, error))
                 return False
             if slot is None:
+                if row.lacking_since is None:
+                    row.lacking_since = time.monotonic()
                 return False
             row.slot = slot
+            if row.lacking_since is not None and not row.is_background:
+                self.adapter_use.waited(time.monotonic() - row.lacking_since)
+            row.lacking_since = None
         row.kv_row = self._cache.take()
         with self._wake:
             self._pending[row.is_background] -= 1
@@ -364,7 +377,8 @@ class EmbeddedEngine:
         else:
             with self._wake:
                 self._pending[row.is_background] -= 1
-            self._withdraw_adapter(row)
+            if row.request.adapter is not None:
+                self._residency.withdraw(row.request.adapter.digest, background=row.is_background)
         if not self._rows_of(row.submission):
             self._live.remove(row.submission)
             if not row.is_background:
@@ -373,13 +387,3 @@ class EmbeddedEngine:
         with self._wake:
             self._dirty = True
             self._wake.notify_all()  # close() may be waiting for the last one
-
-    def _withdraw_adapter(self, row: Row) -> None:
-        adapter = row.request.adapter
-        if adapter is None:
-            return
-        if all(
-            other.request.adapter is None or other.request.adapter.digest != adapter.digest
-            for other in self._scheduler.waiting
-        ):
-            self._residency.withdraw(adapter.digest)

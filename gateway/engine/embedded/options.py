@@ -27,5 +27,5 @@ class EngineOptions:
     # The same for background work: a live request that arrives waits for the step that runs.
     background_prefill_tokens: int = 32
     threads: int = 0  # torch threads on CPU; 0 leaves torch's own choice
-    host_adapters: int = 256  # adapters kept in host memory behind the device slots
+    host_bytes: int = 2 << 30  # of adapters kept in host memory behind the device slots
     drain_after_s: float = 0.25  # a load that waits longer stops new rows from joining its victim

@@ -34,6 +34,7 @@ class Row:
     detokenizer: Detokenizer
     kv_row: int = -1  # -1 while waiting
     slot: int | None = None  # device slot of its adapter; None for the base model
+    lacking_since: float | None = None  # monotonic seconds: it had a place, but not its adapter
     computed: int = 0  # tokens whose keys and values are in the cache
     generated: int = 0
     prompt_logprobs: list[TokenLogprob] = field(default_factory=list)

@@ -11,8 +11,8 @@ from gateway.engine.embedded.attention import DecodeToken, PrefillSegment, StepB
 from gateway.engine.embedded.kv import KVCache
 from gateway.engine.embedded.loading import LoadedModel
 from gateway.engine.embedded.lora import decode_order, plan_blocks
-from gateway.engine.embedded.residency import Residency
 from gateway.engine.embedded.rows import Chunk, Row, Step
+from gateway.engine.embedded.slots import SlotTensors
 
 # A library kernel for a new number of tokens is built on first use, which costs more than the few
 # tokens of padding that keep the numbers few.
@@ -41,10 +41,10 @@ class StepResult:
 class Runner:
     """Runs steps. Owned by the engine thread; rows' `computed` is moved on here alone."""
 
-    def __init__(self, model: LoadedModel, cache: KVCache, residency: Residency) -> None:
+    def __init__(self, model: LoadedModel, cache: KVCache, slots: SlotTensors) -> None:
         self._model = model
         self._cache = cache
-        self._residency = residency
+        self._slots = slots
 
     @torch.inference_mode()
     def run(self, step: Step) -> StepResult:
@@ -62,8 +62,8 @@ class Runner:
             len(layout.tokens),
             [row.slot for row in decode],
             [(c.row.slot, c.count) for c in prefill],
-            self._residency.ranks,
-            self._residency.layer_masks,
+            self._slots.ranks,
+            self._slots.layer_masks,
             device,
         )
         logits = self._model.logits(

@@ -21,6 +21,7 @@ from scripts.docs.tables.engine import engine, engine_gpu
 from scripts.docs.tables.forgetting import forgetting
 from scripts.docs.tables.gateway import gateway
 from scripts.docs.tables.guard import guard_answers, guard_live, guard_pool, guard_rates
+from scripts.docs.tables.many_adapters import many_adapters
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "adapters": adapters,
@@ -37,4 +38,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "guard-live": guard_live,
     "guard-pool": guard_pool,
     "guard-rates": guard_rates,
+    "many-adapters": many_adapters,
 }

@@ -76,10 +76,10 @@ async def test_request_that_finds_its_adapter_gone_is_answered_by_the_fallback(
     try:
         assert (await ask(world)).headers["x-gateway-target"] == "triage@1"
         # Pushed out of the one slot and of host memory, then off the disk.
-        world.engine._residency._host_limit = 1
+        world.engine._residency._memory.limit_bytes = 1
         assert (await ask(world, "other")).headers["x-gateway-target"] == "triage@2"
-        world.engine._residency._host.pop(
-            world.gateway.plane.table.decisions["triage"].target.digest or "", None
+        world.engine._residency._memory.drop(
+            world.gateway.plane.table.decisions["triage"].target.digest or ""
         )
         shutil.rmtree(weights(files).parent)
         answer = await ask(world, stream=stream)
@@ -94,7 +94,7 @@ async def test_files_changed_on_disk_after_publishing_are_never_loaded(files: Pa
     world = await start(files, files, slots=1)
     try:
         await ask(world, "other")
-        world.engine._residency._host.clear()
+        world.engine._residency._memory.clear()
         shutil.copyfile(weights(files, 2), weights(files, 1))  # a whole adapter, another one
         answer = await ask(world)
         assert answer.headers["x-gateway-reason"] == "fallback"
