@@ -1,7 +1,7 @@
 """Two thousand adapters on sixteen device slots: requests by a Zipf law, beside the same load on
 sixteen adapters, in turns in one run.
 
-    python -m benchmarks.adapters [--registry FOLDER] [--rounds 4] [--requests 128]
+    python -m benchmarks.adapters [--registry FOLDER] [--rounds 3] [--requests 96]
 
 Every load has an engine in a process of its own (the default base model), keeps what it holds from
 round to round, and is warmed up by a round that is not counted. The adapters' files are dropped
@@ -56,7 +56,7 @@ class Load:
 MAIN, BESIDE = Load(ADAPTERS, 1.0), Load(FEW, 1.0)
 # Read in one round each: other exponents; and what it costs that rows name different adapters at
 # all, with none to be loaded.
-OTHERS = (Load(ADAPTERS, 0.8), Load(FEW, 0.8), Load(ADAPTERS, 1.2), Load(FEW, 1.2), Load(FEW, 0.0))
+OTHERS = (Load(ADAPTERS, 0.8), Load(ADAPTERS, 1.2), Load(FEW, 0.0))
 
 
 class Process:
@@ -116,8 +116,8 @@ class Rounds:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--registry", type=Path, help="made there and kept; default: thrown away")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--requests", type=int, default=128, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=96, help="of a round")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only-main", action="store_true", help="one exponent, no result file")

@@ -17,28 +17,19 @@ from gateway.engine.adapter_use import WAIT_BOUNDS, AdapterUse
 
 def adapter_metrics(use: AdapterUse | None) -> Iterator[Metric]:
     """Of the moment; without samples where model servers hold the adapters."""
-    counters = (
-        (
-            "gateway_adapter_hits",
-            "Requests whose adapter was in a device slot when they came.",
-            use and use.hits,
-        ),
-        (
-            "gateway_adapter_misses",
-            "Requests whose adapter was not.",
-            use and use.misses,
-        ),
-        (
-            "gateway_adapter_reads",
-            "Adapters read from disk: in no slot, and not in memory.",
-            use and use.reads,
-        ),
+    hits = CounterMetricFamily(
+        "gateway_adapter_hits",
+        "Requests whose adapter was in a device slot when they came.",
+        labels=(),
     )
-    for name, text, value in counters:
-        counter = CounterMetricFamily(name, text, labels=())
-        if value is not None:
-            counter.add_metric((), value)
-        yield counter
+    misses = CounterMetricFamily(
+        "gateway_adapter_misses", "Requests whose adapter was in no slot.", labels=()
+    )
+    reads = CounterMetricFamily(
+        "gateway_adapter_reads",
+        "Adapters read from disk: in no slot, and not in host memory.",
+        labels=(),
+    )
     memory = GaugeMetricFamily(
         "gateway_adapter_memory_bytes",
         "Adapters held in host memory behind the slots.",
@@ -49,9 +40,12 @@ def adapter_metrics(use: AdapterUse | None) -> Iterator[Metric]:
         "Requests that had a place in the batch and waited for their adapter, by how long.",
         labels=(),
     )
-    if use is not None:
+    if use:
+        hits.add_metric((), use.hits)
+        misses.add_metric((), use.misses)
+        reads.add_metric((), use.reads)
         memory.add_metric((), use.memory_bytes)
         bounds = [*(str(bound) for bound in WAIT_BOUNDS), "+Inf"]
         buckets = list(zip(bounds, accumulate(use.waits), strict=True))
         waits.add_metric((), buckets, sum_value=use.wait_seconds)
-    yield from (memory, waits)
+    yield from (hits, misses, reads, memory, waits)
