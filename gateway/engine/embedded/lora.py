@@ -20,15 +20,21 @@ from torch import Tensor, nn
 
 from gateway.engine.embedded.linear import BaseLinear
 
+# A range of slots is computed whole, gaps included, up to this many slots a group: reading a factor
+# in vain costs less than gathering those that are needed, which reads and writes each.
+_MOST_SPAN = 2
+
 
 @dataclass(frozen=True, slots=True)
 class LoraBlock:
-    """`groups` x `per_group` consecutive tokens from `start`; group i uses device slot slots[i]."""
+    """`groups` x `per_group` consecutive tokens from `start`; group i uses device slot slots[i], or
+    slots[places[i]] where there are places: a range of slots of which some have no group."""
 
     start: int
     groups: int
     per_group: int
-    slots: slice | Tensor  # a slice where the slots are consecutive: a view, no copy
+    slots: slice | Tensor  # a slice where the slots are a range: a view, no copy
+    places: Tensor | None  # of each group in that range, where it has gaps
     rank: int  # the largest rank among the slots
     layers: int  # bit i set: some slot of the block updates layer i
 
@@ -93,7 +99,7 @@ class LoraLinear(nn.Module):
         return self._fused.outputs(x)[..., self._columns]
 
     def factors(self, block: LoraBlock) -> tuple[Tensor, Tensor]:
-        """The block's A [groups, in, rank] and B [groups, rank, out].
+        """The block's A [slots, in, rank] and B [slots, rank, out], slots as in `block.slots`.
 
         Views of the slot tensors where the slots are consecutive, kept, as making them anew for
         every layer of every step costs more than a small product does.
@@ -102,7 +108,7 @@ class LoraLinear(nn.Module):
             return self.a[block.slots, : block.rank].transpose(1, 2), self.b[
                 block.slots, : block.rank
             ]
-        key = (block.slots.start, block.groups, block.rank)
+        key = (block.slots.start, block.slots.stop, block.rank)
         views = self._views.get(key)
         if views is None:
             views = self._views[key] = (
@@ -160,7 +166,10 @@ class FusedLinear:
             x = x[block.start : block.start + tokens]
             y = y[block.start : block.start + tokens]
         grouped = x.view(block.groups, block.per_group, x.shape[1])
-        if len(self._members) == 1:
+        if block.places is not None:
+            # The inputs of a step are far smaller than the factors that a gap would have copied.
+            grouped = _spread(grouped, block.slots, block.places)  # [slots, per_group, in]
+        if len(self._members) == 1 and block.places is None:
             member = self._members[0]
             if block.layers >> member.index & 1:
                 a, b = member.factors(block)
@@ -169,8 +178,17 @@ class FusedLinear:
         for member, columns in zip(self._members, torch.split(y, self._widths, dim=1), strict=True):
             if block.layers >> member.index & 1:
                 a, b = member.factors(block)
-                update = torch.bmm(torch.bmm(grouped, a), b)  # [groups, per_group, out]
+                update = torch.bmm(torch.bmm(grouped, a), b)  # [slots, per_group, out]
+                if block.places is not None:
+                    update = update.index_select(0, block.places)  # [groups, per_group, out]
                 columns.add_(update.view(tokens, member.out_features))
+
+
+def _spread(grouped: Tensor, slots: slice | Tensor, places: Tensor) -> Tensor:
+    """`grouped` [groups, per_group, in] at its places of a range of slots, zeros elsewhere."""
+    assert isinstance(slots, slice)
+    shape = (slots.stop - slots.start, *grouped.shape[1:])
+    return grouped.new_zeros(shape).index_copy_(0, places, grouped)
 
 
 def plan_blocks(
@@ -257,7 +275,10 @@ def _block(
     layers: Sequence[int],
     device: torch.device,
 ) -> LoraBlock:
-    consecutive = slots == list(range(slots[0], slots[0] + len(slots)))
+    first, last = min(slots), max(slots)
+    span = last + 1 - first
+    is_range = slots == list(range(first, last + 1))
+    near = span <= _MOST_SPAN * len(slots)
     mask = 0
     for slot in slots:
         mask |= layers[slot]
@@ -265,9 +286,10 @@ def _block(
         start=start,
         groups=len(slots),
         per_group=per_group,
-        slots=slice(slots[0], slots[0] + len(slots))
-        if consecutive
-        else torch.tensor(slots, device=device),
+        slots=slice(first, last + 1) if is_range or near else torch.tensor(slots, device=device),
+        places=torch.tensor([slot - first for slot in slots], device=device)
+        if near and not is_range
+        else None,
         rank=max(ranks[slot] for slot in slots),
         layers=mask,
     )

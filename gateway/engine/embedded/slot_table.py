@@ -160,7 +160,7 @@ class SlotTable:
         return tuple(s.digest for s in self._slots if s.ready and s.digest is not None)
 
     def _promise(self, slot: _Slot, need: Need) -> None:
-        slot.promised = need is Need.URGENT and self.is_wanted(slot.digest)
+        slot.promised |= need is Need.URGENT and self.is_wanted(slot.digest)
 
     def _candidates(self) -> list[int]:
         """Slots that may go, best first. Pinned ones are offered only while all are pinned."""

@@ -65,23 +65,21 @@ class Slots(RuleBasedStateMachine):
             self.table.keep(name, need)
             if need is Need.URGENT and name in self.waiting:
                 self.promised.add(name)
-            else:
-                self.promised.discard(name)
             return
-        before = self.table.resident()
+        before = set(self.table.resident())
         index = self.table.victim(need)
         if index is None:
             if need is Need.URGENT:
                 self.table.drain_one()
             return
         self.table.begin(index, name)
-        (gone,) = set(before) - set(self.table.resident()) or {None}
-        assert gone not in self.promised
-        assert gone not in {running for running, _ in self.rows}
+        gone = before - set(self.table.resident())
+        assert not gone & self.promised
+        assert not gone & {running for running, _ in self.rows}
         if need is not Need.URGENT:
-            assert gone not in self.waiting
+            assert not gone & set(self.waiting)
         if need is Need.BACKGROUND:
-            assert gone not in self.table.pinned
+            assert not gone & self.table.pinned
         self.filling = (index, need)
 
     @precondition(lambda self: self.filling is not None)
