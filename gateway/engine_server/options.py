@@ -24,6 +24,7 @@ class EngineServing:
     tls: Tls | None
     grace_s: float  # that running requests get at a stop
     log_level: str
+    adapters: int = 256  # that it answers by at a time, wherever they are held
 
     def __post_init__(self) -> None:
         if not self.key and not is_loopback(self.host):

@@ -32,7 +32,7 @@ class EngineServer:
         self._tracing = tracing
         self._app = EngineApp(
             self.engine,
-            adapters=serving.options.host_adapters,
+            adapters=serving.adapters,
             key=serving.key,
             body=serving.body,
         )

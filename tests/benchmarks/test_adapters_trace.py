@@ -19,7 +19,8 @@ def test_a_trace_is_of_its_seed_and_its_law() -> None:
 
 def _most_hits(trace: list[int], slots: int) -> int:
     """Of every way to evict."""
-    best, states = 0, {(): 0}
+    best = 0
+    states: dict[tuple[int, ...], int] = {(): 0}
     for wanted in trace:
         after: dict[tuple[int, ...], int] = {}
         for held, hits in states.items():

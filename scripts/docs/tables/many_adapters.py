@@ -31,7 +31,7 @@ def many_adapters() -> str:
             for name, load in loads.items()
         ],
     )
-    head = (
+    found = (
         "load",
         "in a slot when it came",
         "served without a load",
@@ -44,7 +44,7 @@ def many_adapters() -> str:
         "max",
     )
     hits = table(
-        head,
+        found,
         [
             (
                 name,

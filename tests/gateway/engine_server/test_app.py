@@ -55,7 +55,7 @@ async def test_what_was_unloaded_is_not_answered_by_the_base(
 async def test_an_adapter_whose_files_are_gone_is_said_to_be_missing(
     serve: Serve, contract_files: Files, tmp_path: Path
 ) -> None:
-    served = await serve(slots=1, host_adapters=1)
+    served = await serve(slots=1, host_bytes=0)
     one, other = contract_files.adapters
     moved = replace(one, path=Path(shutil.copytree(one.path, tmp_path / "moved")))
     await served.load(moved)
