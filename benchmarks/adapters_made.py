@@ -38,10 +38,11 @@ def make_adapters(
         "target_modules": sorted(_MODULES),
     }
     (scratch / CONFIG).write_text(json.dumps(config))
+    there = registry.catalogue().artifacts
     made = []
     for number in range(count):
         ref = AdapterRef(f"a{number}", "1")
-        found = registry.find(ref)
+        found = there.get(ref)
         if found is None:
             save_file(_weights(shapes, seed=number), scratch / WEIGHTS, metadata={"format": "pt"})
             found = registry.add(
