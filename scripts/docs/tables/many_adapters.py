@@ -70,10 +70,11 @@ def many_adapters() -> str:
             f"{number(predicted['throughput_to_few'])}; rounds "
             f"{', '.join(number(each) for each in ratio['each_round'])}). "
             f"{figures['rounds']} rounds of {figures['requests_of_a_round']} requests for the "
-            f"first two loads, one of half as many for the others; {figures['in_flight']} "
-            f"requests in flight, prompts of {figures['prompt_tokens']} tokens, {figures['new_tokens']} new, rank "
-            f"{figures['rank']}, {number(figures['adapter_mb'], 1)} MB an adapter on disk. Memory "
-            f"behind the slots after the first load: {memory[0]}.\n",
+            "first two loads, one of half as many for the others; "
+            f"{figures['in_flight']} requests in flight, prompts of {figures['prompt_tokens']} "
+            f"tokens, {figures['new_tokens']} new, rank {figures['rank']}, "
+            f"{number(figures['adapter_mb'], 1)} MB an adapter on disk. Memory behind the slots "
+            f"after the first load: {memory[0]}.\n",
             source("adapters", read),
         ]
     )
