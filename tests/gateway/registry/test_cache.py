@@ -171,3 +171,39 @@ def test_a_password_in_a_url_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(BadInput) as refused:
         open_registry("sftp://ann:secret@host/x")
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize("after", range(16))
+def test_a_publication_cut_anywhere_is_whole_or_not_there_and_can_be_done_again(
+    place: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    kept = publish(place.open(), tmp_path, "kept@1", 2.0)
+    calls = 0
+
+    def counted(name: str) -> Any:
+        real = getattr(MemoryFileSystem, name)
+
+        def call(*given: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > after:
+                raise OSError("connection reset")
+            return real(*given, **more)
+
+        return call
+
+    done = None
+    with monkeypatch.context() as patched:
+        for name in ("find", "cat_file", "get_file", "info", "put_file", "pipe_file"):
+            patched.setattr(MemoryFileSystem, name, counted(name))
+        with contextlib.suppress(RegistryUnavailable):
+            done = publish(place.open(), tmp_path, "t@1")
+    other = place.open()
+    assert not other.catalogue().damaged
+    for ref in other.refs():
+        other.verify(ref)
+    assert kept.ref in other.refs()
+    if done is not None:
+        assert done.ref in other.refs()
+    assert publish(other, tmp_path, "t@1").ref in place.open().refs()
+    assert place.open().get(AdapterRef("t", "1")).digest == publish(other, tmp_path, "t@1").digest
