@@ -45,9 +45,15 @@ def lines(data: dict[str, Any], workflows: dict[str, Any]) -> list[str]:
 
 
 def _engine(info: dict[str, Any], stats: dict[str, Any]) -> list[str]:
-    health = "runs" if stats["healthy"] else "HAS FAILED: restart the gateway; its log says why"
+    health = "runs"
+    if not stats["healthy"]:
+        health = "HAS FAILED: restart the gateway; its log says why"
+        if stats["servers"]:
+            health = "NO SERVER TAKES REQUESTS; start one, it is used again by itself"
+    dtype = f" ({info['dtype']})" if info["dtype"] else ""
     return [
-        f"engine     {health}: {info['model']} on {info['device']} ({info['dtype']})",
+        f"engine     {health}: {info['model']} on {info['device']}{dtype}",
+        *(_server(server) for server in stats["servers"]),
         f"slots      {len(stats['resident_adapters'])} of {info['slots']} hold adapters, "
         f"{stats['adapter_load_failures']} loads failed since the start",
         f"load       {stats['running_rows']} of {info['max_rows']} rows run, "
@@ -141,3 +147,12 @@ def _adapters(unavailable: dict[str, str], not_servable: list[dict[str, Any]]) -
 
 def _named_by(workflows: list[str]) -> str:
     return f" to {', '.join(workflows)}" if workflows else ""
+
+
+def _server(server: dict[str, Any]) -> str:
+    faults = ", ".join(f"{count} {kind}" for kind, count in server["faults"].items())
+    use = {"closed": "in use", "unwell": "NOT WELL", "open": "PAUSED", "half_open": "on trial"}
+    return (
+        f"server     {server['name']} {use[server['circuit']]}, {server['choices']} requests, "
+        f"{server['adapters']} adapters, faults: {faults or 'none'}"
+    )

@@ -81,7 +81,7 @@ class UpstreamEngine:
             model=name,
             fingerprint=fingerprint,
             architecture=self._text.architecture,
-            device=f"{len(options.servers)} x {options.dialect}",
+            device=f"{len(options.servers)} server{'s' if len(options.servers) > 1 else ''}",
             dtype="",
             vocab_size=vocab_size,
             max_len=options.max_len,

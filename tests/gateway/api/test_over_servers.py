@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from gateway.engine.upstream.naming import name_of
+from tests.gateway.cli.conftest import Cli
 from tests.gateway.conftest import World, start
 from tests.gateway.engine.upstream.scripted import MODEL, ScriptedServer
 
@@ -114,6 +115,9 @@ async def test_status_and_metrics_tell_of_each_server(
     async with httpx.AsyncClient(base_url=over.inference) as http:
         text = (await http.get("/metrics")).text
     assert f'gateway_server_usable{{server="{servers[0].url}"}} 1.0' in text
+    said = (await Cli(over.admin, str(over.settings.state))("status")).out
+    assert "on 2 servers\n" in said
+    assert f"server     {servers[0].url} in use, 0 requests" in said
 
 
 async def test_without_a_server_it_is_not_ready_and_with_one_again_it_is(

@@ -48,7 +48,12 @@ class Subject:
 
 
 @pytest.fixture(
-    params=["embedded", "engine server", pytest.param("vllm", marks=pytest.mark.vllm)],
+    params=[
+        "embedded",
+        "engine server",
+        # Its server may take minutes to start.
+        pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(600)]),
+    ],
 )
 async def subject(request: pytest.FixtureRequest, contract_files: Files) -> AsyncIterator[Subject]:
     engine: Engine
