@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _STATES = ("size", "ETag", "etag", "generation", *_TIMES)
 _FLAT = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss")
+# A store that does not answer is away: its own patience is of minutes.
+_S3: dict[str, Any] = {
+    "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
+}
+_OPTIONS = {"s3": _S3, "s3a": _S3}
 _PACKAGES = {"s3fs": "s3fs", "gcsfs": "gcsfs", "adlfs": "adlfs"}
 
 
@@ -52,7 +57,9 @@ class ObjectStore:
         scheme = url.partition("://")[0]
         try:
             # A process reads what others write: listings are never remembered.
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._fs, root = fsspec.core.url_to_fs(
+                url, use_listings_cache=False, **_OPTIONS.get(scheme, {})
+            )
         except ImportError as error:
             raise BadInput(
                 f"registry {self.url}: {scheme}:// needs a package that is not installed "
@@ -77,7 +84,9 @@ class ObjectStore:
                     f"{self._root}/{prefix}", detail=True
                 )
             except FileNotFoundError:
-                return []
+                found = {}
+            if not found:
+                self._require_bucket()
         start = len(self._root.lstrip("/")) + 1
         return [
             Listed(
@@ -148,6 +157,18 @@ class ObjectStore:
         """Take an object away; one that is not there is away."""
         with self._told(f"written (removing {path})"), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{path}")
+
+    def _require_bucket(self) -> None:
+        """Nothing in a bucket and no bucket look alike to a listing."""
+        bucket = self._root.partition("/")[0]
+        if not self._flat:
+            return
+        try:
+            self._fs.info(bucket)
+        except PermissionError:
+            return  # one may be let into a part of a bucket alone
+        except FileNotFoundError:
+            raise OSError(f"there is no bucket {bucket}; make it, or name another") from None
 
     def _staged(self, whole: str) -> str:
         self._make_parent(whole)

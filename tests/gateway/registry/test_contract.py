@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import AdapterRejected, BadInput, GatewayError, NotFound
+from gateway.errors import AdapterRejected, BadInput, GatewayError, NotFound, RegistryUnavailable
 from gateway.registry.content import adapter_digest
+from gateway.registry.opening import open_registry
 from gateway.registry.values import AdapterState, GateResult, GateVerdict
 from gateway.routing.table import AdapterRef
-from tests.gateway.registry.backends import KINDS, Backend, backend, peft, publish
+from tests.gateway.registry.backends import KINDS, Backend, backend, peft, publish, s3_server
 
 
 @pytest.fixture(params=KINDS)
@@ -150,6 +151,14 @@ def test_what_is_at_hand_lies_on_this_disk(place: Backend, tmp_path: Path) -> No
     artifact = registry.catalogue().artifacts[AdapterRef("t", "1")]
     with registry.at_hand(artifact):
         assert adapter_digest(artifact.path, "t@1") == artifact.digest
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_registry(tmp_path: Path) -> None:
+    with s3_server():
+        registry = open_registry("s3://of-nobody/adapters", cache=tmp_path)
+        assert "there is no bucket of-nobody" in str(registry.catalogue().away)
+        with pytest.raises(RegistryUnavailable, match="no bucket"):
+            registry.refs()
 
 
 def test_listing_fetches_no_files(remote: Backend, tmp_path: Path) -> None:
