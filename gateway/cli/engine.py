@@ -19,8 +19,8 @@ app = typer.Typer()
 
 _OF_AN_ENGINE = (
     *("model", "device", "dtype", "threads", "slots", "max_rank", "max_rows", "max_len"),
-    *("max_queue", "prefill_tokens", "grace_s", "body_limit_bytes", "body_timeout_s"),
-    *("head_limit_bytes", "head_timeout_s", "tls_cert", "tls_key", "log_level"),
+    *("max_queue", "prefill_tokens", "adapter_memory_mb", "grace_s", "body_limit_bytes"),
+    *("body_timeout_s", "head_limit_bytes", "head_timeout_s", "tls_cert", "tls_key", "log_level"),
     *("otel_endpoint", "otel_service", "otel_share"),
 )
 
