@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from gateway import __version__
-from gateway.api import answers, errors, health, shapes
+from gateway.api import answers, errors, health, shapes, telemetry
 from gateway.api.artifact_admin import artifact_routes
 from gateway.api.bodies import WholeBody
 from gateway.api.callers import LiveKeys
@@ -66,6 +66,7 @@ def create_admin_app(
         title="Model-routing gateway: admin",
         openapi_url="/admin/v1/openapi.json",
         responses=shapes.FAULTS,
+        telemetry=telemetry.OFF,
     )
     errors.install(app)
     app.add_middleware(WholeBody, limits=body)

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway.api import errors, shapes, wire
+from gateway.api import errors, shapes, telemetry, wire
 from gateway.api.answering import Answer, Services
 from gateway.api.asker import Asker
 from gateway.api.bodies import WholeBody
@@ -42,7 +42,11 @@ def create_inference_app(
     """The app of port 8000. `require_keys`: also before the first client key was made.
     `feedback_comments`: comments of feedback go to the log."""
     app = FastAPI(
-        title="Model-routing gateway", docs_url=None, redoc_url=None, responses=shapes.FAULTS
+        title="Model-routing gateway",
+        docs_url=None,
+        redoc_url=None,
+        responses=shapes.FAULTS,
+        telemetry=telemetry.OFF,
     )
     errors.install(app)
     app.add_middleware(WholeBody, limits=body)

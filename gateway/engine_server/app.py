@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.api import errors
+from gateway.api import errors, telemetry
 from gateway.api.bodies import WholeBody
 from gateway.api.limits import BodyLimits
 from gateway.api.request_id import RequestIds, request_id_of
@@ -38,7 +38,13 @@ class EngineApp:
         self._metrics = CollectorRegistry()
         self._metrics.register(EngineReadings(engine))
         self._metrics.register(Capacities(engine))
-        app = FastAPI(title="Engine", docs_url=None, redoc_url=None, openapi_url=None)
+        app = FastAPI(
+            title="Engine",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            telemetry=telemetry.OFF,
+        )
         errors.install(app)
         app.get("/health")(self._health)
         app.get("/metrics")(self._scrape)

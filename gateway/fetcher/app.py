@@ -6,7 +6,7 @@ import hmac
 
 from fastapi import FastAPI, Request
 
-from gateway.api import errors
+from gateway.api import errors, telemetry
 from gateway.api.callers import bearer_token
 from gateway.errors import NoValidKey
 from gateway.fetcher.store import FetchedAdapters
@@ -14,7 +14,7 @@ from gateway.fetcher.store import FetchedAdapters
 
 def create_fetcher_app(adapters: FetchedAdapters, *, key: str) -> FastAPI:
     """`key` is what a gateway must show; empty: none (for loopback)."""
-    app = FastAPI(title="Adapter fetcher", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Adapter fetcher", docs_url=None, redoc_url=None, telemetry=telemetry.OFF)
     errors.install(app)
 
     @app.post("/v1/adapters/{digest}")

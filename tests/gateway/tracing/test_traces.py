@@ -13,6 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gateway.engine.base import GenerationRequest
 from gateway.engine.stream import DeltaStream
@@ -310,6 +314,19 @@ async def test_no_request_is_traced_at_a_share_of_none(
     await ask(world, headers={"traceparent": PARENT})  # its caller has decided
     spans = await told(world, collector)
     assert {span.trace for span in spans} == {"ab" * 16}
+
+
+async def test_a_provider_that_the_process_has_gets_no_spans_of_the_frameworks_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    assert (await ask(world)).status_code == 200
+    assert (await ask(world, max_tokens="a secret")).status_code == 400
+    assert (await world.order("GET", "/status")).status_code == 200
+    assert kept.get_finished_spans() == ()
 
 
 # The settings.
