@@ -125,13 +125,13 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only-main", action="store_true", help="one exponent, no result file")
+    parser.add_argument("--only-main", action="store_true", help="without the other loads")
+    parser.add_argument("--name", default="adapters", help="of the result file")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         figures = read(asked, asked.registry or Path(work) / "registry", Path(work) / "one")
     print(json.dumps(rounded(figures), indent=2))
-    if not asked.only_main:
-        print(results.write("adapters", rounded(figures)))
+    print(results.write(asked.name, rounded(figures)))
 
 
 def read(asked: argparse.Namespace, registry: Path, scratch: Path) -> dict[str, Any]:
@@ -166,6 +166,7 @@ def read(asked: argparse.Namespace, registry: Path, scratch: Path) -> dict[str, 
         "in_flight": IN_FLIGHT,
         "prompt_tokens": PROMPT,
         "new_tokens": NEW,
+        "threads": asked.threads or torch.get_num_threads(),
         "rounds": asked.rounds,
         "requests_of_a_round": asked.requests,
         "start": {str(ADAPTERS): many.started, str(FEW): few.started},

@@ -25,8 +25,9 @@ class AdapterUse:
 
 @dataclass
 class AdapterUseCounts:
-    """The counts of one engine. A wait is that of a row that had a place and no adapter yet; rows
-    whose adapter is there in time have none. Written by the engine thread alone."""
+    """The counts of one engine. A wait is from the moment when a row could have had a place but for
+    its adapter to that when the adapter was there; rows whose adapter is there in time have none.
+    Written by the engine thread alone."""
 
     hits: int = 0
     misses: int = 0

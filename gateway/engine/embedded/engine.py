@@ -309,21 +309,23 @@ class EmbeddedEngine:
             if submission in self._live:  # a choice before it may have ended the whole request
                 self._fail(submission, error)
 
-    def _try_admit(self, row: Row) -> bool:
+    def _try_admit(self, row: Row, has_place: bool) -> bool:
         adapter = row.request.adapter
         if adapter is not None:
             try:
-                slot = self._residency.acquire(adapter, background=row.is_background)
+                slot = self._residency.acquire(
+                    adapter, background=row.is_background, urgent=has_place
+                )
             except GatewayError as error:
                 self._refused.append((row.submission, error))
                 return False
             if slot is None:
-                if row.lacking_since is None:
+                if has_place and row.lacking_since is None:
                     row.lacking_since = time.monotonic()
                 return False
             row.slot = slot
             if row.lacking_since is not None and not row.is_background:
-                self.adapter_use.waited(time.monotonic() - row.lacking_since)
+                self.adapter_use.waited(self._residency.waited(slot, row.lacking_since))
             row.lacking_since = None
         row.kv_row = self._cache.take()
         with self._wake:

@@ -79,6 +79,7 @@ class Residency:
         self._closed = False
         self.loads = self.load_failures = self.reads = 0
         self.load_seconds = 0.0
+        self._filled_at = [0.0] * slots  # monotonic seconds
         self._thread = threading.Thread(target=self._run, name="adapter-loader", daemon=True)
 
     def start(self) -> None:
@@ -103,9 +104,12 @@ class Residency:
                 self._ask(artifact, Need.AHEAD, for_row=True)
             return ready
 
-    def acquire(self, artifact: AdapterArtifact, *, background: bool = False) -> int | None:
+    def acquire(
+        self, artifact: AdapterArtifact, *, background: bool = False, urgent: bool = True
+    ) -> int | None:
         """The slot that holds `artifact`, kept until `release`; None while it is being loaded.
 
+        `urgent`: the row has a place but for this; a slot is drained for it if need be.
         For `background` work it is loaded only to a slot that nothing needs and no live route's
         adapter is in; None also while there is none.
         Raises what the load raised (AdapterRejected, EngineFault), once: a later call tries again.
@@ -118,10 +122,16 @@ class Residency:
             if index is not None:
                 return index
             if not background:
-                self._ask(artifact, Need.URGENT, for_row=True)
+                self._ask(artifact, Need.URGENT if urgent else Need.AHEAD, for_row=True)
             elif self._table.victim(Need.BACKGROUND) is not None:
                 self._ask(artifact, Need.BACKGROUND, for_row=True)
             return None
+
+    def waited(self, index: int, since: float) -> float:
+        """How long one that has slot `index`, and lacked its adapter since then, waited for that:
+        until the slot was filled, or was given back by a drain that it asked off (seconds)."""
+        filled = self._filled_at[index]
+        return (filled if filled > since else time.monotonic()) - since
 
     def release(self, index: int) -> None:
         """Give back a slot that `acquire` gave."""
@@ -276,6 +286,7 @@ class Residency:
                     return
             elif error is None:
                 self.loads += 1
+                self._filled_at[work.index] = time.monotonic()
                 self._table.filled(work.index, load.need)
             else:
                 self._table.abandon(work.index)

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from gateway.engine.embedded.options import EngineOptions
 from gateway.engine.embedded.rows import Chunk, Row, Step
 
-Admit = Callable[[Row], bool]
+# Of a row, and whether one of the free places would be its own.
+Admit = Callable[[Row, bool], bool]
 
 
 class Scheduler:
@@ -48,7 +49,8 @@ class Scheduler:
         only while no live row is there.
 
         `try_admit` takes the row's adapter slot and cache row and says whether it could. A row
-        whose adapter is still loading keeps its place and lets later rows pass.
+        whose adapter is still loading keeps its place in the queue and lets later rows pass; as
+        many such rows as places are free have a place but for that.
         """
         self.waiting, admitted = _admitted(self.waiting, free_rows, try_admit)
         self.running += admitted
@@ -111,7 +113,8 @@ def _admitted(
     still: deque[Row] = deque()
     admitted: list[Row] = []
     for row in waiting:
-        if len(admitted) < free_rows and try_admit(row):
+        has_place = len(admitted) + len(still) < free_rows
+        if len(admitted) < free_rows and try_admit(row, has_place):
             admitted.append(row)
         else:
             still.append(row)

@@ -219,7 +219,7 @@ def test_whatever_comes_live_rows_are_never_kept_from_a_place_or_a_step(
     scheduler = Scheduler(EngineOptions(max_rows=3, prefill_tokens=8, background_prefill_tokens=4))
     free = [2, 1, 0]
 
-    def take(row: Row) -> bool:
+    def take(row: Row, has_place: bool) -> bool:
         row.kv_row = free.pop()
         return True
 

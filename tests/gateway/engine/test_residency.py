@@ -239,6 +239,18 @@ def test_any_room_in_memory_serves_everybody_and_is_kept_to(start: Start, room: 
     assert residency.memory_bytes <= max(room, 32)
 
 
+def test_a_wait_ends_when_the_slot_is_filled_whenever_the_row_takes_it(start: Start) -> None:
+    residency = start()
+    since = time.monotonic()
+    residency.expect(artifact("a"))
+    until(lambda: residency.resident() == ("a",))
+    filled = time.monotonic()
+    index = acquired(residency, "a")
+    until(lambda: time.monotonic() > filled + 0.01)
+    assert 0 < residency.waited(index, since) <= filled - since
+    assert residency.waited(index, filled) > 0.01  # it was there before: a drain held it up
+
+
 def test_a_stop_tells_those_who_wait(start: Start, disk: Disk) -> None:
     residency = start()
     disk.gate.clear()
