@@ -1,7 +1,7 @@
 """Two thousand adapters on sixteen device slots: requests by a Zipf law, beside the same load on
 sixteen adapters, in turns in one run.
 
-    python -m benchmarks.adapters [--registry FOLDER] [--rounds 3] [--requests 80]
+    python -m benchmarks.adapters [--registry FOLDER] [--rounds 3] [--requests 80] [--seconds 600]
 
 Every load has an engine in a process of its own (the default base model), keeps what it holds from
 round to round, and is warmed up by a round that is not counted. The adapters' files are dropped
@@ -123,6 +123,7 @@ def main() -> None:
         default=80,
         help="of a round; half as many where a load is read once",
     )
+    parser.add_argument("--seconds", type=float, default=600, help="begin no round after these")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only-main", action="store_true", help="without the other loads")
@@ -145,7 +146,12 @@ def read(asked: argparse.Namespace, registry: Path, scratch: Path) -> dict[str, 
         Process(World(files, artifacts[:count], asked.device, dtype, asked.threads))
         for count in (ADAPTERS, FEW)
     )
-    loads = {MAIN.name: turns(MAIN, BESIDE, many, few, asked.rounds, asked.requests)}
+    both = {
+        load.name: Rounds(load, process, asked.rounds, asked.requests)
+        for load, process in ((MAIN, many), (BESIDE, few))
+    }
+    turns(list(both.values()), asked.rounds, ends=began + asked.seconds)
+    loads = {MAIN.name: {name: each.figures() for name, each in both.items()}}
     if not asked.only_main:
         for load in OTHERS:
             process = many if load.adapters == ADAPTERS else few
@@ -167,7 +173,7 @@ def read(asked: argparse.Namespace, registry: Path, scratch: Path) -> dict[str, 
         "prompt_tokens": PROMPT,
         "new_tokens": NEW,
         "threads": asked.threads or torch.get_num_threads(),
-        "rounds": asked.rounds,
+        "rounds": len(both[MAIN.name].read),
         "requests_of_a_round": asked.requests,
         "start": {str(ADAPTERS): many.started, str(FEW): few.started},
         "throughput_to_few": {
@@ -179,18 +185,12 @@ def read(asked: argparse.Namespace, registry: Path, scratch: Path) -> dict[str, 
     }
 
 
-def turns(
-    one: Load, other: Load, ours: Process, theirs: Process, rounds: int, requests: int
-) -> dict[str, Any]:
-    """Both loads, a round of each in turn."""
-    both = {
-        one.name: Rounds(one, ours, rounds, requests),
-        other.name: Rounds(other, theirs, rounds, requests),
-    }
-    for _ in range(rounds + 1):
-        for each in both.values():
-            each.go_on()
-    return {name: each.figures() for name, each in both.items()}
+def turns(loads: Sequence[Rounds], rounds: int, *, ends: float) -> None:
+    """A round of each load in turn; at least one that counts."""
+    for number in range(rounds + 1):
+        if number < 2 or time.perf_counter() < ends:
+            for each in loads:
+                each.go_on()
 
 
 def ratios(over: Mapping[str, Any], under: Mapping[str, Any]) -> list[float]:
