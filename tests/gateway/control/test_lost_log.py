@@ -71,7 +71,7 @@ async def test_a_start_without_redis_and_copy_is_not_ready_until_it_is_back(grou
     group.server.kill()
     one = await group.add("one")
     assert one.plane.not_ready is not None
-    assert "no copy" in one.plane.not_ready
+    assert "there is no table to serve" in one.plane.not_ready
     group.server.start()
     await until(lambda: one.plane.not_ready is None)
     assert one.goes_to() == ("a@1", Reason.ROUTE)
