@@ -102,9 +102,10 @@ class Rounds:
 
     def figures(self) -> dict[str, Any]:
         """Medians over the counted rounds, and the trace's own hit rates."""
+        run = self._trace[: self._next * self._requests]
         by_trace = {
-            "LRU": share(lru_hits(self._trace, SLOTS), self._requests),
-            "optimum": share(best_hits(self._trace, SLOTS), self._requests),
+            "LRU": share(lru_hits(run, SLOTS), self._requests),
+            "optimum": share(best_hits(run, SLOTS), self._requests),
         }
         return {
             **medians(self.read),
