@@ -38,6 +38,7 @@ def test_loads_and_what_was_never_waited_for_are_rows(
             "predicted": {"throughput_to_few": 0.6},
             "throughput_to_few": {"each_round": [0.9, 0.92], "median": 0.91, "aim": 0.8},
             "loads": {"many": LOAD, "few": few},
+            "threads": 1,
             "rounds": 2,
             "requests_of_a_round": 100,
             "in_flight": 32,
