@@ -30,7 +30,8 @@ class Answered:
 
 @dataclass
 class Load:
-    """Threads that ask in turn, for ever. `expected` is what each target says to each prompt.
+    """Threads that ask in turn, for ever. `expected` is how each target's answer to each prompt
+    begins.
 
     A gateway that is gone is no failure: the client asks the other one, as a load balancer would.
     Everything else is: an answer other than 200, a stream that is cut, a text of another model.
@@ -129,6 +130,6 @@ class Load:
             *(prompt, text, whole),
         )
         meant = self.expected[target, prompt]
-        if text != meant if whole else not meant.startswith(text):
+        if not text.startswith(meant) and (whole or not meant.startswith(text)):
             self.failed.append(f"{target} was named, and said {text!r} to {prompt!r}")
         self.answers.append(one)

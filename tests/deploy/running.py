@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from gateway.engine.base import GenerationRequest, SamplingParams
+from gateway.engine.base import GenerationRequest, SamplingParams, TokenLogprob
 from gateway.engine.embedded.engine import EmbeddedEngine
 from gateway.engine.embedded.options import EngineOptions
 from gateway.model.fingerprint import fingerprint
@@ -43,6 +44,10 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def _by_more_than_rounding(score: TokenLogprob) -> bool:
+    return score.top[0].logprob - score.top[1].logprob > 1e-3
+
+
 @dataclass
 class Site:
     """What the stack serves, in a folder."""
@@ -62,8 +67,9 @@ class Site:
         (self.folder / "routes.yaml").write_text(ROUTES)
 
     def expected(self) -> dict[tuple[str, str], str]:
-        """What each target says to each prompt, by an engine of this process. They differ from
-        the first tokens on: an answer says itself which model it is of."""
+        """How each target's answer to each prompt begins, by an engine of this process: as far as
+        its likeliest token is so by more than rounding, which differs from batch to batch. They
+        differ from the first tokens on: an answer says itself which model it is of."""
 
         async def ask() -> dict[tuple[str, str], str]:
             engine = EmbeddedEngine(
@@ -73,13 +79,15 @@ class Site:
                 options=EngineOptions(device="cpu", slots=2, max_len=MAX_LEN, threads=1),
             )
             engine.start()
-            sampling = SamplingParams(max_tokens=TOKENS, temperature=0)
+            sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=2)
 
             async def one(target: str, prompt: str) -> str:
                 tokens = tuple(engine.text.encode(prompt))
                 adapter = self.adapters.get(target)
                 stream = engine.generate(GenerationRequest(prompt, tokens, sampling, adapter))
-                return "".join([delta.text async for delta in stream])
+                scores = [score for delta in [d async for d in stream] for score in delta.logprobs]
+                sure = itertools.takewhile(_by_more_than_rounding, scores)
+                return engine.text.decode([score.token_id for score in sure]).rstrip("\ufffd")
 
             asked = [(target, prompt) for target in ("base", *self.adapters) for prompt in PROMPTS]
             texts = await asyncio.gather(*(one(*each) for each in asked))

@@ -278,7 +278,8 @@ def _block(
     first, last = min(slots), max(slots)
     span = last + 1 - first
     is_range = slots == list(range(first, last + 1))
-    near = span <= _MOST_SPAN * len(slots)
+    # A slot that several groups use has one place only: these are gathered.
+    near = span <= _MOST_SPAN * len(slots) and len(set(slots)) == len(slots)
     mask = 0
     for slot in slots:
         mask |= layers[slot]
