@@ -9,13 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.engine.embedded.popularity import Popularity
 from gateway.engine.embedded.slot_table import Need, SlotTable
 
-NAMES = st.sampled_from("abcdef")
+NAMES = st.sampled_from("abcd")
 
 
 class Slots(RuleBasedStateMachine):
     """Requests, rows and loads in any order, as an engine and a loader would send them."""
 
-    @initialize(slots=st.integers(1, 3))
+    @initialize(slots=st.integers(1, 2))
     def begin(self, slots: int) -> None:
         self.table = SlotTable(slots)
         self.slots = slots
@@ -59,8 +59,9 @@ class Slots(RuleBasedStateMachine):
         self.table.leave(row[1])
 
     @precondition(lambda self: self.filling is None)
-    @rule(name=NAMES, need=st.sampled_from(Need))
-    def load(self, name: str, need: Need) -> None:
+    @rule(data=st.data(), need=st.sampled_from(Need))
+    def load(self, data: st.DataObject, need: Need) -> None:
+        name = data.draw(st.sampled_from(self.waiting) if self.waiting else NAMES)
         if self.table.is_held(name):
             self.table.keep(name, need)
             if need is Need.URGENT and name in self.waiting:
@@ -81,9 +82,14 @@ class Slots(RuleBasedStateMachine):
         if need is Need.BACKGROUND:
             assert not gone & self.table.pinned
         self.filling = (index, need)
+        if data.draw(st.booleans()):  # at once: else what comes between is all that is seen
+            self.filled(whole=True)
 
     @precondition(lambda self: self.filling is not None)
     @rule(whole=st.booleans())
+    def end_of_fill(self, whole: bool) -> None:
+        self.filled(whole)
+
     def filled(self, whole: bool) -> None:
         assert self.filling is not None
         index, need = self.filling
@@ -152,7 +158,7 @@ def test_popularity_is_the_sum_of_what_is_left_of_each_request(
     popularity = Popularity(half_life)
     for name in asked:
         popularity.asked(name)
-    for name in "abcdef":
+    for name in "abcd":
         ages = [len(asked) - at for at, other in enumerate(asked, 1) if other == name]
         expected = sum(2.0 ** (-age / half_life) for age in ages)
         assert abs(popularity.of(name) - expected) < 1e-6
