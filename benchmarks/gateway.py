@@ -5,7 +5,9 @@ are read in one run, by the same generator, beside the upstream asked directly.
 
 Predicted before the first run: at one connection this gateway adds about 1.5 ms (tokenizing, two
 HTTP hops in Python), LiteLLM five times as much, vllm-router (Rust) about 0.3 ms; this gateway does
-about 500 requests a second and core without streams, LiteLLM a quarter of that.
+about 500 requests a second and core without streams, LiteLLM a quarter of that. Beside them runs
+what this gateway's libraries cost by themselves; that was added after the first readings, to see
+what limits it.
 """
 
 from __future__ import annotations

@@ -74,6 +74,11 @@ def this_gateway(port: int, upstream: str, folder: Path, *flags: str) -> list[st
     return [*command, *flags]
 
 
+def floor(port: int, upstream: str, folder: Path) -> list[str]:
+    """The libraries that this gateway stands on, and nothing else."""
+    return [sys.executable, "-m", "benchmarks.gateway_floor", str(port), upstream]
+
+
 def litellm(port: int, upstream: str, folder: Path) -> list[str]:
     config = folder / "litellm.yaml"
     config.write_text(_LITELLM_CONFIG.format(model=MODEL, upstream=upstream))
@@ -90,6 +95,7 @@ def vllm_router(port: int, upstream: str, folder: Path) -> list[str]:
 
 GATEWAYS = (
     Gateway("this gateway", "", WORKFLOW, "/health/ready", this_gateway),
+    Gateway("FastAPI and aiohttp alone", "", MODEL, "/health", floor),
     Gateway("LiteLLM proxy", LITELLM, MODEL, "/health/liveliness", litellm),
     Gateway("vllm-router", VLLM_ROUTER, MODEL, "/health", vllm_router),
 )

@@ -79,6 +79,6 @@ def _beside_litellm(gateways: dict[str, Any]) -> str:
     return (
         f"\nBeside LiteLLM's proxy: {number(min(times), 1)} to {number(max(times), 1)} times its "
         f"requests a second and core, {number(min(parts), 2)} to {number(max(parts), 2)} of its "
-        "added p99. vllm-router is written in Rust and does less: it passes requests on as they "
-        "are.\n"
+        "added p99. FastAPI and aiohttp alone decide, tokenize and count nothing; vllm-router is "
+        "written in Rust and passes requests on as they are.\n"
     )
