@@ -1,5 +1,5 @@
-"""What the libraries cost by themselves: FastAPI takes a chat and aiohttp asks the upstream. Nothing
-is decided, tokenized, checked or counted, so that no gateway on them is faster.
+"""What the libraries cost alone: FastAPI takes a chat, aiohttp asks the upstream. Nothing is
+decided, tokenized, checked or counted, so that no gateway on them is faster.
 
 Usage: python -m benchmarks.gateway_floor PORT UPSTREAM
 """
