@@ -72,7 +72,9 @@ def tango_score(table: Discordance, difference: float) -> float:
     # The share of losses that is likeliest while gains - losses is held at `difference`.
     b = (2 * n - gains + losses) * difference - gains - losses
     c = -losses * difference * (1 - difference)
-    share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    # With hypot, as the square of a tiny b is zero.
+    root = math.hypot(b, math.sqrt(-8 * n * c)) if c <= 0 else math.sqrt(max(b * b - 8 * n * c, 0))
+    share = (root - b) / (4 * n)
     variance = n * (2 * share + difference * (1 - difference))
     if variance <= 0:
         return 0.0 if observed == 0 else math.copysign(math.inf, observed)

@@ -42,7 +42,7 @@ async def test_before_the_log_was_read_nobody_is_served_as_it_is_not_known_who_h
     assert (await ask(without_log, "/v1/models")).status_code == 503
     ready = await ask(without_log, "/health/ready")
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
-    assert "no copy" in ready.json()["control"]
+    assert "of its copy" in ready.json()["control"]
 
 
 async def test_readiness_tells_names_and_paths_to_operators_alone_once_there_is_one(
