@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -59,10 +59,7 @@ class Progress:
 
     def deliver(self, delta: Delta) -> None:
         """Give it to the client: for each choice, where one answer stands for all."""
-        if self.request.n == 1:
-            alike: Iterable[int] = (delta.index,)
-        else:
-            alike = range(self.request.n) if _alike(self.request) else (delta.index,)
+        alike = range(self.request.n) if _alike(self.request) else (delta.index,)
         for index in alike:
             if delta.finish is not None:
                 self.open.discard(index)
@@ -252,7 +249,7 @@ class Dispatcher:
                 tokens = 0
                 for event in events:
                     for delta in reader.take(event):
-                        if not progress.begun and progress.started() and not request.background:
+                        if progress.started() and not request.background:
                             work.wait = None
                             replica.progressed(work, len(request.prompt))
                             self.waiting -= progress.request.n
@@ -285,13 +282,13 @@ def _begin(request: GenerationRequest, stream: DeltaStream) -> Progress:
 
 
 def _alike(request: GenerationRequest) -> bool:
-    """Whether every choice is the same: without chance there is one answer."""
-    return request.sampling.temperature == 0
+    """Whether its choices are the same: without chance there is one answer."""
+    return request.n > 1 and request.sampling.temperature == 0
 
 
 def _asked(request: GenerationRequest) -> GenerationRequest:
     """What a server is asked: of choices that are alike, one."""
-    return replace(request, n=1) if request.n > 1 and _alike(request) else request
+    return replace(request, n=1) if _alike(request) else request
 
 
 def _error(request: GenerationRequest, fault: ServerFault) -> GatewayError:
