@@ -20,7 +20,7 @@ class HuggingFaceText:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
         if not self.tokenizer.is_fast:
             raise BadInput(f"{path} has no fast tokenizer (tokenizer.json); convert it once")
-        # Asked directly: the way through transformers takes as long again for a short text.
+        # Asked directly: the way through transformers takes a third more for a short text.
         self._backend: Any = self.tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
